@@ -1,0 +1,73 @@
+# The commands of this repository. `./test` installs the tools they need and runs `just check`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+stubs := ".tools/stubs"
+
+export PATH := justfile_directory() / ".tools/bin:" + env("PATH")
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that must hold of a commit, each step with its time.
+check: tools
+    @scripts/steps fmt proto clippy doc test python deny
+
+# Install the tools that are missing into .tools.
+tools:
+    @scripts/tools
+
+# The code is formatted.
+fmt:
+    cargo fmt --all --check
+
+# The protos are clean and formatted.
+proto:
+    buf lint
+    buf format --diff --exit-code
+
+# No lint speaks up.
+clippy:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# The documentation builds without a warning.
+doc $RUSTDOCFLAGS="-D warnings":
+    cargo doc --locked --no-deps
+
+# The tests pass.
+test:
+    cargo test --locked
+
+# An ordinary Python client gets on with the server.
+python: stubs
+    scripts/python-smoke
+
+# Dependencies are of allowed kinds, licences and sources; offline.
+deny:
+    cargo-deny --offline --locked check --hide-inclusion-graph bans licenses sources
+
+# Generate Python stubs from the protos into .tools/stubs; those of google.rpc come with a pinned package.
+stubs:
+    rm -rf {{ stubs }}
+    mkdir -p {{ stubs }}
+    .tools/venv/bin/python -m grpc_tools.protoc --proto_path=proto --proto_path=third_party \
+        --python_out={{ stubs }} --pyi_out={{ stubs }} --grpc_python_out={{ stubs }} \
+        $(find proto -name '*.proto' | sort)
+
+# Replay the load that FILE describes against a server, and check what it kept.
+soak FILE:
+    SESSIOND_SOAK={{ quote(FILE) }} cargo run --locked --release --example soak -- {{ quote(FILE) }}
+
+# Measure the server over the wire.
+bench:
+    cargo bench --locked --bench wire
+
+# Show a session saved, forked and resumed.
+demo:
+    cargo run --locked --release --example demo
+
+# Rewrite code and protos in their one format.
+format:
+    cargo fmt --all
+    buf format --write
