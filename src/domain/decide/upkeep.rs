@@ -1,0 +1,133 @@
+//! What the service does for itself. Each command checks again what the finder of the work saw.
+
+use std::sync::Arc;
+
+use super::deletion::removal;
+use super::{Ruling, append};
+use crate::domain::effect::Effect;
+use crate::domain::entry::Entry;
+use crate::domain::error::Refusal;
+use crate::domain::facts::{Facts, References};
+use crate::domain::id::{LogId, Namespace, Seq, SessionId};
+use crate::domain::outcome::{More, Outcome};
+use crate::domain::path::{Log, Tip};
+use crate::domain::proposal::UpkeepCommand;
+use crate::domain::session::Session;
+use crate::domain::time::Time;
+
+pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &UpkeepCommand, now: Time) -> Ruling {
+    let effects = match command {
+        UpkeepCommand::ExpireReceipts { before } => vec![Effect::DropReceipts { before: *before }],
+        UpkeepCommand::Purge { session } => purge(facts, ns, session, now),
+        UpkeepCommand::Stage { log, after, entries } => stage(facts, log, *after, entries, now)?,
+        UpkeepCommand::Compact { session, from, to } => compact(facts, ns, session, *from, to, now)?,
+        UpkeepCommand::Sweep { log } => return Ok(sweep(facts, *log, now)),
+    };
+    Ok((effects, Outcome::Kept { more: More::Done }))
+}
+
+/// Removes a deleted session whose time has come; one that was restored meanwhile stays.
+fn purge(facts: &Facts, ns: &Namespace, id: &SessionId, now: Time) -> Vec<Effect> {
+    let session = facts.session(ns, id).flatten();
+    match session {
+        Some(session)
+            if session
+                .profile
+                .deletion
+                .as_ref()
+                .is_some_and(|d| d.purge_time <= now) =>
+        {
+            removal(facts, ns, session, &[], now)
+        }
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Writes into a log that nobody names; the first command opens it, and leaves it to the sweep should
+/// nothing follow.
+fn stage(
+    facts: &Facts,
+    log: &Arc<Log>,
+    after: Seq,
+    entries: &[Entry],
+    now: Time,
+) -> Result<Vec<Effect>, Refusal> {
+    let opened = facts.log(log.id).flatten();
+    let mut effects = Vec::new();
+    match opened {
+        None if after == log.path.end() => {
+            effects.push(Effect::OpenLog(log.clone()));
+        }
+        None => return Err(Refusal::StagingLost),
+        Some(_) => {}
+    }
+    effects.push(Effect::Loosen(log.id, now));
+    if !entries.is_empty() {
+        effects.push(Effect::Append(entries.to_vec()));
+    }
+    Ok(effects)
+}
+
+/// Makes a session's head name a log with a shorter path and the same entries: not a change of the log
+/// that anybody sees, so revision and etag stay.
+fn compact(
+    facts: &Facts,
+    ns: &Namespace,
+    id: &SessionId,
+    from: LogId,
+    to: &Arc<Log>,
+    now: Time,
+) -> Result<Vec<Effect>, Refusal> {
+    let session = facts
+        .session(ns, id)
+        .flatten()
+        .ok_or_else(|| Refusal::no_session(id))?;
+    if session.tip.log.id != from || to.inherited() != session.tip.tally {
+        return Err(Refusal::Moved { session: id.clone() });
+    }
+    if to
+        .path
+        .parts()
+        .iter()
+        .any(|part| facts.log(part.log).flatten().is_none())
+    {
+        return Err(Refusal::StagingLost);
+    }
+    let after = Session {
+        tip: Tip::start_of(to.clone()),
+        ..Session::clone(session)
+    };
+    Ok(vec![
+        Effect::OpenLog(to.clone()),
+        append::head(append::Moved::Head(after)),
+        Effect::Loosen(from, now),
+    ])
+}
+
+/// Removes what nobody names, bounded rows a commit; of a log that only other logs' paths name, what
+/// lies behind the last cut.
+fn sweep(facts: &Facts, id: LogId, now: Time) -> (Vec<Effect>, Outcome) {
+    let References {
+        named,
+        inherited_to,
+        last,
+    } = facts.references(id);
+    let done = |effects| (effects, Outcome::Kept { more: More::Done });
+    if named {
+        return done(vec![Effect::Fasten(id)]);
+    }
+    let keep = inherited_to.unwrap_or(Seq::ZERO);
+    if last > keep {
+        let dropping = vec![Effect::DropRows { log: id, after: keep }];
+        return (dropping, Outcome::Kept { more: More::Left });
+    }
+    if inherited_to.is_some() {
+        return done(vec![Effect::Fasten(id)]);
+    }
+    let mut effects = vec![Effect::Fasten(id)];
+    if let Some(log) = facts.log(id).flatten() {
+        effects.extend(log.path.parts().iter().map(|part| Effect::Loosen(part.log, now)));
+    }
+    effects.push(Effect::RemoveLog(id));
+    done(effects)
+}

@@ -1,0 +1,322 @@
+//! What is known of the store while a batch is decided: answers to needs, with the effects of the
+//! proposals decided so far on top, so that proposal k+1 is decided as if k were stored.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::effect::Effect;
+use super::id::{EntryId, ItemId, LogId, Namespace, RequestId, Seq, SessionId, ThreadId, TurnId};
+use super::need::Need;
+use super::outcome::Receipt;
+use super::path::Log;
+use super::session::Session;
+use super::thread::Thread;
+use super::title::ForkName;
+use super::turn::{Item, ItemMark, Turn};
+
+type Named<I, T> = HashMap<(Namespace, I), Option<T>>;
+
+/// Who names a log, as the store has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// A session's head, a past head, a thread's base or journal, or a resume names it.
+    pub named: bool,
+    /// The last seq that another log's path takes from it; `None`: no path does.
+    pub inherited_to: Option<Seq>,
+    /// The last seq of its entries, or of a journal its rows; 0 where it has none.
+    pub last: Seq,
+}
+
+/// An answer to a need.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To [`Need::Receipt`].
+    Receipt(Option<Receipt>),
+    /// To [`Need::Session`].
+    Session(Option<Arc<Session>>),
+    /// To [`Need::Family`].
+    Family(Vec<SessionId>),
+    /// To [`Need::HighestFork`].
+    HighestFork(Option<u64>),
+    /// To [`Need::Entries`]: those found.
+    Entries(HashMap<EntryId, Seq>),
+    /// To [`Need::Log`].
+    Log(Option<Arc<Log>>),
+    /// To [`Need::References`].
+    References(References),
+    /// To [`Need::Thread`].
+    Thread(Option<Arc<Thread>>),
+    /// To [`Need::Turn`].
+    Turn(Option<Arc<Turn>>),
+    /// To [`Need::Items`]: those found.
+    Items(HashMap<ItemId, ItemMark>),
+}
+
+/// Answers and the effects on top of them.
+#[derive(Debug, Default)]
+pub struct Facts {
+    receipts: Named<RequestId, Receipt>,
+    sessions: Named<SessionId, Arc<Session>>,
+    threads: Named<ThreadId, Arc<Thread>>,
+    turns: HashMap<(LogId, TurnId), Option<Arc<Turn>>>,
+    items: HashMap<(LogId, TurnId, ItemId), Option<ItemMark>>,
+    entries: HashMap<(LogId, EntryId), Option<Seq>>,
+    logs: HashMap<LogId, Option<Arc<Log>>>,
+    families: HashMap<(Namespace, SessionId), Vec<SessionId>>,
+    highest_forks: HashMap<(Namespace, String), Option<u64>>,
+    references: HashMap<LogId, References>,
+    pending: Pending,
+}
+
+/// What the effects so far have touched that the store cannot tell yet.
+#[derive(Debug, Default)]
+struct Pending {
+    any: bool,
+    sessions: bool,
+    appended: HashSet<LogId>,
+    ended_turns: HashSet<(LogId, TurnId)>,
+}
+
+impl Facts {
+    /// The record of a request_id; the outer `None` means that nobody asked the store yet.
+    pub fn receipt(&self, ns: &Namespace, id: &RequestId) -> Option<Option<&Receipt>> {
+        self.receipts.get(&(ns.clone(), id.clone())).map(Option::as_ref)
+    }
+
+    /// A session, likewise.
+    pub fn session(&self, ns: &Namespace, id: &SessionId) -> Option<Option<&Arc<Session>>> {
+        self.sessions.get(&(ns.clone(), id.clone())).map(Option::as_ref)
+    }
+
+    /// A thread, likewise.
+    pub fn thread(&self, ns: &Namespace, id: &ThreadId) -> Option<Option<&Arc<Thread>>> {
+        self.threads.get(&(ns.clone(), id.clone())).map(Option::as_ref)
+    }
+
+    /// A turn, likewise.
+    pub fn turn(&self, journal: LogId, id: &TurnId) -> Option<Option<&Arc<Turn>>> {
+        self.turns.get(&(journal, id.clone())).map(Option::as_ref)
+    }
+
+    /// An item that is there.
+    pub fn item(&self, journal: LogId, turn: &TurnId, id: &ItemId) -> Option<ItemMark> {
+        self.items
+            .get(&(journal, turn.clone(), id.clone()))
+            .copied()
+            .flatten()
+    }
+
+    /// Where an entry lies that is among those of `log`, inherited ones included.
+    pub fn entry(&self, log: LogId, id: &EntryId) -> Option<Seq> {
+        self.entries.get(&(log, id.clone())).copied().flatten()
+    }
+
+    /// A log; the outer `None` means that nobody asked the store yet.
+    pub fn log(&self, id: LogId) -> Option<Option<&Arc<Log>>> {
+        self.logs.get(&id).map(Option::as_ref)
+    }
+
+    /// The descendants of a session, if known.
+    pub fn family(&self, ns: &Namespace, id: &SessionId) -> Option<&Vec<SessionId>> {
+        self.families.get(&(ns.clone(), id.clone()))
+    }
+
+    /// The highest fork number of a base.
+    pub fn highest_fork(&self, ns: &Namespace, base: &str) -> Option<u64> {
+        self.highest_forks
+            .get(&(ns.clone(), base.to_owned()))
+            .copied()
+            .flatten()
+    }
+
+    /// Who names a log.
+    pub fn references(&self, log: LogId) -> References {
+        self.references.get(&log).cloned().unwrap_or_default()
+    }
+
+    /// Whether the answer to `need` is known.
+    pub fn knows(&self, need: &Need) -> bool {
+        match need {
+            Need::Receipt(ns, id) => self.receipt(ns, id).is_some(),
+            Need::Session(ns, id) => self.session(ns, id).is_some(),
+            Need::Family(ns, id) => self.family(ns, id).is_some(),
+            Need::HighestFork(ns, base) => self.highest_forks.contains_key(&(ns.clone(), base.clone())),
+            Need::Entries(log, _, ids) => ids
+                .iter()
+                .all(|id| self.entries.contains_key(&(log.id, id.clone()))),
+            Need::Log(id) => self.log(*id).is_some(),
+            Need::References(id) => self.references.contains_key(id),
+            Need::Thread(ns, id) => self.thread(ns, id).is_some(),
+            Need::Turn(journal, id) => self.turn(*journal, id).is_some(),
+            Need::Items(journal, turn, ids) => ids
+                .iter()
+                .all(|id| self.items.contains_key(&(*journal, turn.clone(), id.clone()))),
+        }
+    }
+
+    /// Whether the store would answer `need` as if nothing were pending. If not, what is decided so far
+    /// has to be written first.
+    pub fn store_can_answer(&self, need: &Need) -> bool {
+        match need {
+            Need::Receipt(..) | Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
+            Need::Family(..) | Need::HighestFork(..) => !self.pending.sessions,
+            Need::Entries(log, ..) => log
+                .path
+                .parts()
+                .iter()
+                .all(|part| !self.pending.appended.contains(&part.log)),
+            Need::References(_) => !self.pending.any,
+            Need::Items(journal, turn, _) => !self.pending.ended_turns.contains(&(*journal, turn.clone())),
+        }
+    }
+
+    /// Takes the store's answer, unless something newer is known.
+    pub fn learn(&mut self, need: Need, answer: Answer) {
+        match (need, answer) {
+            (Need::Receipt(ns, id), Answer::Receipt(receipt)) => {
+                self.receipts.entry((ns, id)).or_insert(receipt);
+            }
+            (Need::Session(ns, id), Answer::Session(session)) => {
+                self.sessions.entry((ns, id)).or_insert(session);
+            }
+            (Need::Family(ns, id), Answer::Family(ids)) => {
+                self.families.entry((ns, id)).or_insert(ids);
+            }
+            (Need::HighestFork(ns, base), Answer::HighestFork(number)) => {
+                self.highest_forks.entry((ns, base)).or_insert(number);
+            }
+            (Need::Entries(log, _, ids), Answer::Entries(mut found)) => {
+                for id in ids {
+                    let seq = found.remove(&id);
+                    self.entries.entry((log.id, id)).or_insert(seq);
+                }
+            }
+            (Need::Log(id), Answer::Log(log)) => {
+                self.logs.entry(id).or_insert(log);
+            }
+            (Need::References(id), Answer::References(references)) => {
+                self.references.entry(id).or_insert(references);
+            }
+            (Need::Thread(ns, id), Answer::Thread(thread)) => {
+                self.threads.entry((ns, id)).or_insert(thread);
+            }
+            (Need::Turn(journal, id), Answer::Turn(turn)) => {
+                self.turns.entry((journal, id)).or_insert(turn);
+            }
+            (Need::Items(journal, turn, ids), Answer::Items(mut found)) => {
+                for id in ids {
+                    let mark = found.remove(&id);
+                    self.items.entry((journal, turn.clone(), id)).or_insert(mark);
+                }
+            }
+            (need, answer) => unreachable!("a store answered {need:?} with {answer:?}"),
+        }
+    }
+
+    /// Puts an effect on top of what is known.
+    pub fn apply(&mut self, effect: &Effect) {
+        self.pending.any = true;
+        match effect {
+            Effect::PutReceipt(ns, id, receipt) => {
+                self.receipts
+                    .insert((ns.clone(), id.clone()), Some(receipt.clone()));
+            }
+            Effect::PutSession(session) => self.put_session(session),
+            Effect::MoveHead(session) => {
+                self.sessions.insert(
+                    (session.namespace.clone(), session.id.clone()),
+                    Some(session.clone()),
+                );
+            }
+            Effect::RemoveSession(ns, id) => {
+                self.pending.sessions = true;
+                self.families.clear();
+                self.highest_forks.clear();
+                self.sessions.insert((ns.clone(), id.clone()), None);
+            }
+            Effect::OpenLog(log) => {
+                self.logs.insert(log.id, Some(log.clone()));
+            }
+            Effect::Append(entries) => {
+                for entry in entries {
+                    self.pending.appended.insert(entry.meta.log);
+                    self.entries
+                        .insert((entry.meta.log, entry.meta.id.clone()), Some(entry.meta.seq));
+                }
+            }
+            Effect::RemoveLog(id) => {
+                self.logs.insert(*id, None);
+            }
+            Effect::PutThread(thread) => {
+                self.threads.insert(
+                    (thread.namespace.clone(), thread.id.clone()),
+                    Some(thread.clone()),
+                );
+            }
+            Effect::RemoveThread(ns, id) => {
+                self.threads.insert((ns.clone(), id.clone()), None);
+            }
+            Effect::PutTurn(turn) => {
+                self.turns
+                    .insert((turn.journal, turn.id.clone()), Some(turn.clone()));
+            }
+            Effect::PutItems(items) => items.iter().for_each(|item| self.put_item(item)),
+            Effect::EndItems { journal, turn, .. } => {
+                self.items.retain(|(j, t, _), _| j != journal || t != turn);
+                self.pending.ended_turns.insert((*journal, turn.clone()));
+            }
+            Effect::DropReceipts { .. }
+            | Effect::DropRows { .. }
+            | Effect::Loosen(..)
+            | Effect::Fasten(_) => {}
+        }
+    }
+
+    /// After the effects are stored: keeps what the next batch is likely to ask for, forgets the rest.
+    pub fn settle(&mut self, rows_max: usize) {
+        let kept = self.sessions.len() + self.threads.len() + self.turns.len() + self.logs.len();
+        if kept > rows_max {
+            *self = Self::default();
+            return;
+        }
+        self.receipts.clear();
+        self.items.clear();
+        self.entries.clear();
+        self.families.clear();
+        self.highest_forks.clear();
+        self.references.clear();
+        self.pending = Pending::default();
+    }
+
+    fn put_session(&mut self, session: &Arc<Session>) {
+        let key = (session.namespace.clone(), session.id.clone());
+        let name = ForkName::of(&session.profile.title);
+        let before = self.sessions.insert(key, Some(session.clone())).flatten();
+        let renamed = before
+            .as_ref()
+            .is_some_and(|before| before.profile.title != session.profile.title);
+        if before.is_none() || renamed {
+            self.pending.sessions = true;
+            self.families.clear();
+        }
+        if renamed {
+            self.highest_forks.clear();
+        }
+        if let Some(highest) = self
+            .highest_forks
+            .get_mut(&(session.namespace.clone(), name.key().to_owned()))
+        {
+            *highest = (*highest).max(Some(name.number));
+        }
+    }
+
+    fn put_item(&mut self, item: &Item) {
+        let mark = ItemMark {
+            seq: item.seq,
+            status: item.status,
+            create_time: item.create_time,
+        };
+        self.items
+            .insert((item.journal, item.turn.clone(), item.id.clone()), Some(mark));
+    }
+}

@@ -1,0 +1,78 @@
+//! A limit on everything, in one place. [`Limits`] are those an operator may set.
+
+use std::time::Duration;
+
+/// The longest title, in characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+
+/// A page's rows where the request says 0.
+pub const PAGE_ROWS_DEFAULT: usize = 50;
+
+/// The most rows a page has; larger requests are taken for this.
+pub const PAGE_ROWS_MAX: usize = 500;
+
+/// The bytes of a page or a stream message, unless one record alone is larger.
+pub const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Rows a filter that no index serves looks at before the page ends short.
+pub const SCAN_ROWS_MAX: usize = 10_000;
+
+/// Entries that one short commit may carry; more are staged first.
+pub const COMMIT_ENTRIES_MAX: usize = 1_000;
+
+/// Bytes that one short commit may carry; more are staged first.
+pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Sub-sessions that one deletion may take with it.
+pub const CASCADE_SESSIONS_MAX: usize = 10_000;
+
+/// How often what was computed on a reader is computed again when its session moved meanwhile.
+pub const MOVED_RETRIES_MAX: usize = 3;
+
+/// Rows that one commit of upkeep removes.
+pub const SWEEP_ROWS_MAX: usize = 1_000;
+
+/// How long a receipt answers retries.
+pub const RECEIPT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a log may be staged before a crash is assumed and it is swept.
+pub const STAGING_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// The limits that an operator may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message, checkpoint or event.
+    pub message_bytes_max: usize,
+    /// Bytes of one request.
+    pub request_bytes_max: usize,
+    /// Entries of one AppendEntries, items of one AppendItems.
+    pub batch_entries_max: usize,
+    /// Labels of one session or thread.
+    pub labels_max: usize,
+    /// Characters of a label's key.
+    pub label_key_chars_max: usize,
+    /// Characters of a label's value.
+    pub label_value_chars_max: usize,
+    /// Characters of a title; at most 200.
+    pub title_chars_max: usize,
+    /// Bytes of settings_json, metadata_json and system_prompt, each.
+    pub text_bytes_max: usize,
+    /// How long a deleted session is kept.
+    pub purge_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 16 * 1024 * 1024,
+            request_bytes_max: 64 * 1024 * 1024,
+            batch_entries_max: 10_000,
+            labels_max: 64,
+            label_key_chars_max: 64,
+            label_value_chars_max: 256,
+            title_chars_max: TITLE_CHARS_MAX,
+            text_bytes_max: 1024 * 1024,
+            purge_after: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}

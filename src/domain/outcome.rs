@@ -1,0 +1,91 @@
+//! What a commit did, small enough to be kept as a receipt for its retries.
+
+use super::entry::Digest;
+use super::id::{Seq, SessionId, ThreadId, TurnId};
+use super::session::Removed;
+use super::time::Time;
+
+/// What a commit did: ids, seqs, counts and flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A session was made, changed, deleted or restored.
+    Session {
+        /// Which.
+        session: SessionId,
+    },
+    /// Entries were appended.
+    Appended {
+        /// To which session.
+        session: SessionId,
+        /// The lowest seq of the given entries, known ones included.
+        first: Seq,
+        /// The highest.
+        last: Seq,
+        /// How many were new.
+        added: u64,
+    },
+    /// A thread was saved.
+    Saved {
+        /// To which session.
+        session: SessionId,
+        /// Visible messages in it then.
+        message_count: u64,
+        /// Whether the save made it.
+        created: bool,
+    },
+    /// A session was forked.
+    Forked {
+        /// The fork.
+        session: SessionId,
+        /// The session it comes from.
+        source: SessionId,
+        /// The message that was cut off.
+        removed: Option<Removed>,
+    },
+    /// A thread was made, changed or deleted.
+    Thread {
+        /// Which.
+        thread: ThreadId,
+    },
+    /// A turn was started or ended.
+    Turn {
+        /// In which thread.
+        thread: ThreadId,
+        /// Which.
+        turn: TurnId,
+    },
+    /// Items were written.
+    Items {
+        /// In which thread.
+        thread: ThreadId,
+        /// The lowest seq of the given items, replaced ones included.
+        first: Seq,
+        /// The highest.
+        last: Seq,
+    },
+    /// The service did something for itself; how many rows are left to do.
+    Kept {
+        /// Whether the same command would do more.
+        more: More,
+    },
+}
+
+/// Whether work is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// It is done.
+    Done,
+    /// The same command would do more.
+    Left,
+}
+
+/// The record of a request_id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Of the request.
+    pub fingerprint: Digest,
+    /// What it did.
+    pub outcome: Outcome,
+    /// When.
+    pub time: Time,
+}

@@ -1,0 +1,169 @@
+//! What keeps the rows: one trait, its contract, and the backends that hold to it.
+//!
+//! # Contract
+//!
+//! - [`Store::commit`] is the only way to change anything. It answers the proposal's needs, decides,
+//!   applies the effects in one transaction, and returns only when that is durable. A refusal has written
+//!   nothing. Proposals are decided in some serial order; a backend may commit many in one transaction.
+//! - A read that starts after a commit has returned sees it. A read sees one state, never half a commit.
+//! - A failed write fails every proposal of its transaction with [`Error::Unavailable`]; the backend
+//!   then refuses writes until it has reopened itself, and never acknowledges what may be lost.
+//! - A row that cannot be read is [`Error::Corrupt`] to who names it; lists leave it out and log it.
+//!   Nothing is ever removed because it could not be read.
+//! - A future that is dropped may or may not have taken effect, never half.
+//! - Bodies come back byte for byte.
+//!
+//! `store/conformance.rs` stamps one suite of tests on every backend.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::entry::EntryMeta;
+use crate::domain::fork::Count;
+use crate::domain::query::{self, Bound, Page, Range, SessionKey, ThreadKey};
+use crate::domain::{
+    Entry, EntryId, Item, Log, LogId, Namespace, Outcome, Proposal, Receipt, Refusal, RequestId, Seq, Session,
+    SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+};
+
+pub mod batch;
+#[cfg(test)]
+pub mod conformance;
+pub mod memory;
+pub mod sqlite;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A rule said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The storage did not take or give it now; whether a commit took effect is unknown.
+    #[error("{operation} failed")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed; not for clients.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stored row is damaged.
+    #[error("{row} is damaged: {reason}")]
+    Corrupt {
+        /// Which row, by its ids alone.
+        row: String,
+        /// What is wrong; not for clients.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The storage failed at `operation`.
+    pub fn unavailable(
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable { operation, source: source.into() }
+    }
+
+    /// The row `row` is damaged.
+    pub fn corrupt(row: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Corrupt { row: row.into(), reason: reason.to_string() }
+    }
+}
+
+/// What a commit did, with the resources it touched as they stand right after it.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// What it did, or what the first call under the same request_id did.
+    pub outcome: Outcome,
+    /// Whether a receipt answered.
+    pub replayed: bool,
+    /// The session of the outcome, if it is there.
+    pub session: Option<Arc<Session>>,
+    /// The thread of the outcome, if it is there.
+    pub thread: Option<Arc<Thread>>,
+    /// The turn of the outcome, if the proposal read it.
+    pub turn: Option<Arc<Turn>>,
+}
+
+/// Work that upkeep finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// A deleted session whose time has come.
+    Purge(Namespace, SessionId),
+    /// A session whose path has too many parts.
+    Compact(Namespace, SessionId),
+    /// A log or journal that may be named by nobody.
+    Sweep(LogId),
+    /// There are receipts made before the time asked for.
+    ExpireReceipts,
+}
+
+/// A place for rows. The module's page is its contract.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Decides and applies `proposal` at `now`, durably.
+    async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error>;
+
+    /// The record of a request_id.
+    async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error>;
+
+    /// A session, deleted ones included.
+    async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error>;
+
+    /// A page of sessions after `after`, in the query's order. It may be short, with a key, after
+    /// `SCAN_ROWS_MAX` rows that the filters turned away.
+    async fn sessions(
+        &self,
+        query: &query::Sessions,
+        after: Option<&SessionKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Session>, SessionKey>, Error>;
+
+    /// Entries of a log, inherited ones included, in ascending order, as many as the bound lets.
+    async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error>;
+
+    /// One entry of a log without its body.
+    async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error>;
+
+    /// One entry of those up to a tip, by its id.
+    async fn entry_by_id(&self, tip: &Tip, id: &EntryId) -> Result<Option<Entry>, Error>;
+
+    /// Which of these ids are among the entries up to a tip.
+    async fn known_entries(&self, tip: &Tip, ids: &[EntryId]) -> Result<HashSet<EntryId>, Error>;
+
+    /// The entry with which `count` passes `number`: its message has that index in what is counted.
+    async fn seek(&self, tip: &Tip, count: Count, number: u64) -> Result<Option<Entry>, Error>;
+
+    /// A thread.
+    async fn thread(&self, ns: &Namespace, id: &ThreadId) -> Result<Option<Arc<Thread>>, Error>;
+
+    /// A page of threads after `after`, the last changed first.
+    async fn threads(
+        &self,
+        query: &query::Threads,
+        after: Option<&ThreadKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Thread>, ThreadKey>, Error>;
+
+    /// A turn of a journal.
+    async fn turn(&self, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error>;
+
+    /// The turns of a journal among `ids`, by number.
+    async fn turns(&self, journal: LogId, ids: &[TurnId]) -> Result<Vec<Turn>, Error>;
+
+    /// Items of a journal in ascending order, as many as the bound lets.
+    async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error>;
+
+    /// At most `rows` pieces of work for upkeep, as of `now`.
+    async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error>;
+
+    /// Whether writes are taken.
+    async fn check(&self) -> Result<(), Error>;
+
+    /// Finishes what was taken and closes; everything after it is `Unavailable`.
+    async fn close(&self);
+}

@@ -1,0 +1,78 @@
+//! Deciding proposals one after another on top of each other, for any backend.
+
+use crate::domain::facts::Answer;
+use crate::domain::need::{Need, needs};
+use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Time, decide};
+
+use super::{Committed, Error};
+
+/// Rounds of asking: needs may follow from facts, twice.
+const ROUNDS_MAX: usize = 3;
+
+/// A backend that answers needs from what is stored.
+pub trait Answers {
+    /// Answers one need, as if nothing were pending.
+    fn answer(&mut self, need: &Need) -> Result<Answer, Error>;
+}
+
+/// What became of a proposal.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Its effects are applied to the facts and have to be stored before it is acknowledged.
+    Decided(Vec<Effect>, Committed),
+    /// A rule said no.
+    Refused(Refusal),
+    /// It depends on what is pending in a way that only the store can tell: store that first.
+    StoreFirst,
+}
+
+/// Answers the needs of `proposal`, decides it, and applies its effects to `facts`.
+pub fn judge(
+    facts: &mut Facts,
+    backend: &mut impl Answers,
+    proposal: &Proposal,
+    now: Time,
+) -> Result<Verdict, Error> {
+    for _ in 0..ROUNDS_MAX {
+        let open: Vec<Need> = needs(proposal, facts).into_iter().filter(|need| !facts.knows(need)).collect();
+        if open.is_empty() {
+            break;
+        }
+        for need in open {
+            if !facts.store_can_answer(&need) {
+                return Ok(Verdict::StoreFirst);
+            }
+            let answer = backend.answer(&need)?;
+            facts.learn(need, answer);
+        }
+    }
+    let Decision { effects, outcome, replayed } = match decide(facts, proposal, now) {
+        Ok(decision) => decision,
+        Err(refusal) => return Ok(Verdict::Refused(refusal)),
+    };
+    for effect in &effects {
+        facts.apply(effect);
+    }
+    let committed = committed(facts, proposal, outcome, replayed);
+    Ok(Verdict::Decided(effects, committed))
+}
+
+fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: bool) -> Committed {
+    let ns = &proposal.namespace;
+    let (mut session, mut thread, mut turn) = (None, None, None);
+    match &outcome {
+        Outcome::Session { session: id }
+        | Outcome::Appended { session: id, .. }
+        | Outcome::Saved { session: id, .. }
+        | Outcome::Forked { session: id, .. } => session = facts.session(ns, id).flatten().cloned(),
+        Outcome::Thread { thread: id } | Outcome::Items { thread: id, .. } => {
+            thread = facts.thread(ns, id).flatten().cloned();
+        }
+        Outcome::Turn { thread: id, turn: turn_id } => {
+            thread = facts.thread(ns, id).flatten().cloned();
+            turn = thread.as_ref().and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
+        }
+        Outcome::Kept { .. } => {}
+    }
+    Committed { outcome, replayed, session, thread, turn }
+}
