@@ -1,8 +1,8 @@
 //! Generates the Rust types of `src/pb.rs` from the protos, without protoc.
 //!
-//! Clients get the protos as they are. The server gets a copy in which bodies (messages, checkpoints, events, the
-//! content of items) are `bytes`: the wire format is the same, what came in is stored and returned byte for byte, and
-//! nothing is decoded that only passes through.
+//! Clients get the protos as they are. The server gets a copy in which bodies (messages, checkpoints, events,
+//! the content of items) are `bytes`: the wire format is the same, what came in is stored and returned byte
+//! for byte, and nothing is decoded that only passes through.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -11,7 +11,11 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto};
 
 /// Messages that the server passes on without opening them, wherever a field has one of them as its type.
-const BODIES: [&str; 3] = [".sessiond.v1.Message", ".sessiond.v1.Checkpoint", ".sessiond.v1.Event"];
+const BODIES: [&str; 3] = [
+    ".sessiond.v1.Message",
+    ".sessiond.v1.Checkpoint",
+    ".sessiond.v1.Event",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
@@ -21,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in fs::read_dir("proto/sessiond/v1")? {
         protos.push(file?.path());
     }
+    protos.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     protos.sort();
     // The folders stand for every file in them, and for files yet to come.
     for watched in ["build.rs", "proto", "third_party"] {
@@ -28,11 +33,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(protos)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(protos)?;
     let untouched = compiler.file_descriptor_set();
     fs::write(out.join("descriptor_set.bin"), untouched.encode_to_vec())?;
 
-    generate(&out.join("server"), with_bodies_as_bytes(untouched.clone()), |side| side.build_client(false).bytes("."))?;
+    generate(
+        &out.join("server"),
+        with_bodies_as_bytes(untouched.clone()),
+        |side| side.build_client(false).bytes("."),
+    )?;
     generate(&out.join("client"), untouched, |side| side.build_server(false))
 }
 
@@ -51,9 +63,17 @@ fn generate(
 }
 
 fn with_bodies_as_bytes(mut files: FileDescriptorSet) -> FileDescriptorSet {
-    let ours = files.file.iter_mut().filter(|file| file.package() == "sessiond.v1");
+    let ours = files
+        .file
+        .iter_mut()
+        .filter(|file| file.package() == "sessiond.v1");
     for message in ours.flat_map(|file| &mut file.message_type) {
-        let DescriptorProto { name, field, oneof_decl, .. } = message;
+        let DescriptorProto {
+            name,
+            field,
+            oneof_decl,
+            ..
+        } = message;
         for field in field {
             let item_content = name.as_deref() == Some("Item") && field.name() == "content";
             if item_content || BODIES.contains(&field.type_name()) {
@@ -71,6 +91,9 @@ fn make_bytes(field: &mut FieldDescriptorProto, oneofs: &mut Vec<OneofDescriptor
     if field.label() != Label::Repeated && field.oneof_index.is_none() {
         field.proto3_optional = Some(true);
         field.oneof_index = i32::try_from(oneofs.len()).ok();
-        oneofs.push(OneofDescriptorProto { name: Some(format!("_{}", field.name())), options: None });
+        oneofs.push(OneofDescriptorProto {
+            name: Some(format!("_{}", field.name())),
+            options: None,
+        });
     }
 }
