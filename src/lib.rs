@@ -7,3 +7,5 @@
 pub mod body;
 pub mod domain;
 pub mod pb;
+
+pub mod store;
