@@ -7,5 +7,5 @@
 pub mod body;
 pub mod domain;
 pub mod pb;
-
+pub mod service;
 pub mod store;

@@ -499,7 +499,10 @@ fn blank_text_and_thinking_are_left_out() {
 #[test]
 fn tool_results_are_kept() {
     let blank = result("c", vec![text("")]);
-    assert_eq!(blocks(pb::ItemKind::ToolResult, "", &[blank.clone()]), [blank]);
+    assert_eq!(
+        blocks(pb::ItemKind::ToolResult, "", std::slice::from_ref(&blank)),
+        [blank]
+    );
     assert_eq!(
         blocks(pb::ItemKind::ToolResult, "", &[text("out")]),
         [result("", vec![text("out")])]
