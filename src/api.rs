@@ -55,3 +55,6 @@ impl Engines {
         Self { _service: service }
     }
 }
+
+#[cfg(test)]
+mod tests;
