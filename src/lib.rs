@@ -4,5 +4,7 @@
 //! The binary is a thin shell around this library, so that a Rust host can embed the same service in its own process.
 //! The wire contract is the protos under `proto/sessiond/v1`; [`pb`] holds the types generated from them.
 
+pub mod cli;
+pub mod client;
 pub mod domain;
 pub mod pb;

@@ -1,5 +1,7 @@
 //! The `sessiond` binary: reads the command line and hands over to the library.
 
-fn main() -> anyhow::Result<()> {
-    Ok(())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sessiond::cli::main()
 }
