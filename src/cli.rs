@@ -69,7 +69,7 @@ enum Command {
 }
 
 /// Reads the command line, does what it says, and tells what to exit with.
-pub fn main() -> ExitCode {
+pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
         }
     };
     let mut screen = Screen::stdout();
-    let done = run(cli.command, &mut screen).and_then(|()| Ok(screen.flush()?));
+    let done = execute(cli.command, &mut screen).and_then(|()| Ok(screen.flush()?));
     let Err(error) = done else {
         return ExitCode::SUCCESS;
     };
@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
     code.into()
 }
 
-fn run(command: Command, screen: &mut Screen) -> Result<(), Error> {
+fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
     let runtime = match command {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
         _ => tokio::runtime::Builder::new_current_thread()

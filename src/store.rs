@@ -24,15 +24,12 @@ use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::query::{self, Bound, Page, Range, SessionKey, ThreadKey};
 use crate::domain::{
-    Entry, EntryId, Item, Log, LogId, Namespace, Outcome, Proposal, Receipt, Refusal, RequestId, Seq, Session,
-    SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Entry, EntryId, Item, Log, LogId, Namespace, Outcome, Proposal, Receipt, Refusal, RequestId, Seq,
+    Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
 };
 
 pub mod batch;
-#[cfg(test)]
-pub mod conformance;
 pub mod memory;
-pub mod sqlite;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +62,22 @@ impl Error {
         operation: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Unavailable { operation, source: source.into() }
+        Self::Unavailable {
+            operation,
+            source: source.into(),
+        }
     }
 
     /// The row `row` is damaged.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "errors and literals alike come by value"
+    )]
     pub fn corrupt(row: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Corrupt { row: row.into(), reason: reason.to_string() }
+        Self::Corrupt {
+            row: row.into(),
+            reason: reason.to_string(),
+        }
     }
 }
 

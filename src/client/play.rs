@@ -123,7 +123,10 @@ impl Player {
 
     /// The messages that a reader must find once what has been played is saved. Ids and times are the service's.
     pub fn expected(&self) -> Vec<pb::Message> {
-        self.played.iter().flat_map(expect::messages).collect()
+        self.played
+            .iter()
+            .flat_map(|turn| expect::messages(turn, &self.thread.model))
+            .collect()
     }
 
     /// Plays the next turn; `None` when there is none.

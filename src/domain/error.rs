@@ -45,8 +45,10 @@ impl Invalid {
 /// What can be missing or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Noun {
-    /// A session, or an old revision of one.
+    /// A session.
     Session,
+    /// A revision of a session, named `session@revision`.
+    Revision,
     /// A thread.
     Thread,
     /// A turn.
@@ -186,6 +188,12 @@ pub enum Refusal {
     #[error("the fork point is out of range: there are {count}")]
     ForkPointOutOfRange {
         /// How many there are of what was counted.
+        count: u64,
+    },
+    /// An index past the end of what it counts in.
+    #[error("the index is out of range: there are {count}")]
+    IndexOutOfRange {
+        /// How many there are.
         count: u64,
     },
     /// What a request was computed on has changed meanwhile, each time it was tried.

@@ -73,6 +73,12 @@ text_id!(
     ItemId
 );
 
+impl From<&ItemId> for EntryId {
+    fn from(id: &ItemId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
 fn checked_id<'a>(value: &'a str, field: &str) -> Result<&'a str, Invalid> {
     let id = value.trim();
     let first_ok = id

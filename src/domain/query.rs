@@ -1,5 +1,6 @@
 //! What lists are asked for, and how a page goes on.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::id::{EngineId, Namespace, Seq, SessionId, ThreadId, TurnId};
@@ -142,6 +143,16 @@ impl Sessions {
 }
 
 impl Order {
+    /// How two rows stand to each other in this order.
+    pub fn compare(self, a: &SessionKey, b: &SessionKey) -> Ordering {
+        let ascending = (&a.place, &a.id).cmp(&(&b.place, &b.id));
+        if self.is_descending() {
+            ascending.reverse()
+        } else {
+            ascending
+        }
+    }
+
     /// Whether larger values come first.
     pub fn is_descending(self) -> bool {
         match self {

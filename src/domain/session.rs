@@ -9,6 +9,9 @@ use super::time::Time;
 use super::title::{Title, TitleSource};
 use super::usage::Usage;
 
+/// What a page takes a session or thread for, its large texts left aside.
+pub const ROW_BYTES: usize = 512;
+
 /// Whether a session is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum State {
@@ -148,6 +151,12 @@ impl Session {
                 .saturating_sub(self.profile.inherited_cost_micros);
         }
         usage
+    }
+
+    /// Bytes of its texts: what a page counts.
+    pub fn text_bytes(&self) -> usize {
+        let texts = &self.profile.texts;
+        texts.system_prompt.len() + texts.settings_json.len() + texts.metadata_json.len() + ROW_BYTES
     }
 
     /// The same session after a change at `now`.

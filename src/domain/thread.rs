@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::id::{EngineId, LogId, Namespace, Seq, SessionId, ThreadId, TurnId};
 use super::path::Tip;
-use super::session::Setting;
+use super::query::ThreadKey;
+use super::session::{ROW_BYTES, Setting};
 use super::time::Time;
 
 /// Saves a thread remembers, one a session; past that the oldest is forgotten.
@@ -113,6 +114,19 @@ impl Thread {
     /// How far it was saved into `session`.
     pub fn mark(&self, session: &SessionId) -> Option<&SaveMark> {
         self.marks.iter().find(|mark| &mark.session == session)
+    }
+
+    /// Bytes of its texts: what a page counts.
+    pub fn text_bytes(&self) -> usize {
+        self.profile.texts.system_prompt.len() + self.profile.texts.settings_json.len() + ROW_BYTES
+    }
+
+    /// Where it stands among threads.
+    pub fn key(&self) -> ThreadKey {
+        ThreadKey {
+            update_time: self.update_time,
+            id: self.id.clone(),
+        }
     }
 
     /// The last item of the base; own items follow.

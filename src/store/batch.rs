@@ -34,7 +34,10 @@ pub fn judge(
     now: Time,
 ) -> Result<Verdict, Error> {
     for _ in 0..ROUNDS_MAX {
-        let open: Vec<Need> = needs(proposal, facts).into_iter().filter(|need| !facts.knows(need)).collect();
+        let open: Vec<Need> = needs(proposal, facts)
+            .into_iter()
+            .filter(|need| !facts.knows(need))
+            .collect();
         if open.is_empty() {
             break;
         }
@@ -46,7 +49,11 @@ pub fn judge(
             facts.learn(need, answer);
         }
     }
-    let Decision { effects, outcome, replayed } = match decide(facts, proposal, now) {
+    let Decision {
+        effects,
+        outcome,
+        replayed,
+    } = match decide(facts, proposal, now) {
         Ok(decision) => decision,
         Err(refusal) => return Ok(Verdict::Refused(refusal)),
     };
@@ -68,11 +75,22 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
         Outcome::Thread { thread: id } | Outcome::Items { thread: id, .. } => {
             thread = facts.thread(ns, id).flatten().cloned();
         }
-        Outcome::Turn { thread: id, turn: turn_id } => {
+        Outcome::Turn {
+            thread: id,
+            turn: turn_id,
+        } => {
             thread = facts.thread(ns, id).flatten().cloned();
-            turn = thread.as_ref().and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
+            turn = thread
+                .as_ref()
+                .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
         Outcome::Kept { .. } => {}
     }
-    Committed { outcome, replayed, session, thread, turn }
+    Committed {
+        outcome,
+        replayed,
+        session,
+        thread,
+        turn,
+    }
 }

@@ -5,37 +5,36 @@ use super::PlayedTurn;
 use crate::pb::client::content_block::Block;
 use crate::pb::client::{self as pb, ItemKind, Role};
 
-/// The messages that a turn becomes. Each user item is a message of its own; agent text, reasoning and tool calls are
-/// blocks of one assistant message and tool results blocks of one user message, until the other kind comes or the turn
-/// ends. Wholly blank text and reasoning is left out, and so is a message that has nothing left; an item without
-/// content counts as its summary. The turn's usage stands on its last message.
-pub fn messages(turn: &PlayedTurn) -> Vec<pb::Message> {
-    let mut messages: Vec<(ItemKind, pb::Message)> = Vec::new();
+/// The messages that a turn becomes; `model` is the thread's.
+///
+/// Each user item is a message of its own; agent text, reasoning and tool calls are blocks of one assistant message and
+/// tool results blocks of one user message, until the other kind comes or the turn ends. Wholly blank text and reasoning
+/// is left out as if it had not been said; an item without content counts as its summary. The turn's usage stands on its
+/// last message.
+pub fn messages(turn: &PlayedTurn, model: &str) -> Vec<pb::Message> {
+    let mut messages: Vec<pb::Message> = Vec::new();
+    let mut open = None;
     for item in &turn.items {
-        let Some((group, role)) = place(item.kind()) else {
+        let Some(group) = Group::of(item.kind()) else {
             continue;
         };
-        let content: Vec<_> = blocks(item)
-            .into_iter()
-            .filter(|block| !is_blank(block))
-            .collect();
-        match messages.last_mut() {
-            Some((last, message)) if *last == group && group != ItemKind::UserMessage => {
-                message.content.extend(content);
-            }
-            Some(_) | None => messages.push((
-                group,
-                pb::Message {
-                    role: role.into(),
-                    content,
-                    turn_id: turn.turn.turn_id.clone(),
-                    ..Default::default()
-                },
-            )),
+        let content: Vec<_> = blocks(item).into_iter().filter(|block| !is_blank(block)).collect();
+        if group == Group::User {
+            open = None;
         }
+        match messages.last_mut().filter(|_| open == Some(group)) {
+            _ if content.is_empty() => continue,
+            Some(message) => message.content.extend(content),
+            None => messages.push(pb::Message {
+                role: group.role().into(),
+                content,
+                turn_id: turn.turn.turn_id.clone(),
+                model: if group == Group::Agent { model.to_owned() } else { String::new() },
+                ..Default::default()
+            }),
+        }
+        open = Some(group).filter(|group| *group != Group::User);
     }
-    let mut messages: Vec<_> = messages.into_iter().map(|(_, message)| message).collect();
-    messages.retain(|message| !message.content.is_empty());
     if let Some(last) = messages.last_mut() {
         last.usage = turn.turn.usage;
     }
@@ -76,20 +75,34 @@ pub fn differences(expected: &[pb::Message], read: &[pb::Message]) -> Vec<String
     found
 }
 
-/// Which items go into one message with each other, and who speaks in it.
-fn place(kind: ItemKind) -> Option<(ItemKind, Role)> {
-    match kind {
-        ItemKind::UserMessage => Some((ItemKind::UserMessage, Role::User)),
-        ItemKind::AgentMessage | ItemKind::AgentReasoning | ItemKind::ToolCall => {
-            Some((ItemKind::AgentMessage, Role::Assistant))
+/// Items that go into one message with each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    User,
+    Agent,
+    Results,
+}
+
+impl Group {
+    fn of(kind: ItemKind) -> Option<Self> {
+        match kind {
+            ItemKind::UserMessage => Some(Self::User),
+            ItemKind::AgentMessage | ItemKind::AgentReasoning | ItemKind::ToolCall => Some(Self::Agent),
+            ItemKind::ToolResult => Some(Self::Results),
+            ItemKind::Unspecified
+            | ItemKind::FileChange
+            | ItemKind::CommandExecution
+            | ItemKind::ContextCompaction
+            | ItemKind::Status
+            | ItemKind::Error => None,
         }
-        ItemKind::ToolResult => Some((ItemKind::ToolResult, Role::User)),
-        ItemKind::Unspecified
-        | ItemKind::FileChange
-        | ItemKind::CommandExecution
-        | ItemKind::ContextCompaction
-        | ItemKind::Status
-        | ItemKind::Error => None,
+    }
+
+    fn role(self) -> Role {
+        match self {
+            Self::User | Self::Results => Role::User,
+            Self::Agent => Role::Assistant,
+        }
     }
 }
 
@@ -103,7 +116,9 @@ fn blocks(item: &pb::Item) -> Vec<pb::ContentBlock> {
 fn is_blank(block: &pb::ContentBlock) -> bool {
     match &block.block {
         Some(Block::Text(text)) => text.text.trim().is_empty(),
-        Some(Block::Thinking(thought)) => thought.thinking.trim().is_empty(),
+        Some(Block::Thinking(thought)) => {
+            thought.thinking.trim().is_empty() && thought.signature.is_empty() && thought.state_json.is_empty()
+        }
         Some(_) | None => false,
     }
 }
@@ -153,7 +168,7 @@ mod tests {
             result("1"),
             result("1"),
             item(ItemKind::AgentMessage, text("d")),
-        ]));
+        ]), "m");
         let shape: Vec<_> = found
             .iter()
             .map(|message| (message.role(), message.content.len()))
@@ -178,14 +193,14 @@ mod tests {
             item(ItemKind::AgentMessage, text("")),
             call("1"),
             result("1"),
-        ]));
+        ]), "m");
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].content.len(), 1);
     }
 
     #[test]
     fn differences_are_told_apart_from_ids_and_times() {
-        let expected = messages(&played(vec![item(ItemKind::UserMessage, text("a"))]));
+        let expected = messages(&played(vec![item(ItemKind::UserMessage, text("a"))]), "m");
         let mut read = expected.clone();
         read[0].message_id = "m".into();
         read[0].create_time = Some(prost_types::Timestamp::default());

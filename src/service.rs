@@ -1,0 +1,179 @@
+//! The use cases: what a call does between its wire form and the store.
+//!
+//! What grows with the length of a conversation (finding a message, rebuilding messages from items) is
+//! done here, on readers, at a state that the commit checks; the rules themselves are in `domain`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::domain::{
+    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, Seq, Session, SessionId,
+    Time, Tip,
+};
+use crate::store::{self, Committed, Store};
+
+mod staging;
+
+pub mod entries;
+pub mod forks;
+pub mod saves;
+pub mod sessions;
+pub mod threads;
+
+/// Where the service reads the time.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Now.
+    fn now(&self) -> Time;
+}
+
+/// Where the service gets new names.
+pub trait Ids: Send + Sync + std::fmt::Debug {
+    /// A name that was never given before; later ones sort after earlier ones.
+    fn fresh(&self) -> Uuid;
+}
+
+/// The machine's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+/// UUIDv7.
+#[derive(Debug, Default)]
+pub struct TimeOrderedIds;
+
+impl Ids for TimeOrderedIds {
+    fn fresh(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A rule said no, or the storage failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Store(store::Error::Refused(refusal))
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Refusal::from(invalid).into()
+    }
+}
+
+/// What every mutation begins with.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Where its names are unique.
+    pub namespace: Namespace,
+    /// The caller's name for it, if any.
+    pub request: Option<Request>,
+}
+
+/// All use cases, over one store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    limits: Arc<Limits>,
+}
+
+impl Service {
+    /// A service over `store`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, limits: Limits) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            limits: Arc::new(limits),
+        }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Now, by the service's clock.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// A new name.
+    pub fn fresh_id(&self) -> Uuid {
+        self.ids.fresh()
+    }
+
+    /// Whether the request_id was used for another request.
+    pub async fn reused(&self, ns: &Namespace, request: &Request) -> Result<bool, Error> {
+        let receipt = self.store.receipt(ns, &request.id).await?;
+        Ok(receipt.is_some_and(|receipt| receipt.fingerprint != request.fingerprint))
+    }
+
+    fn fresh_log(&self) -> LogId {
+        LogId(self.ids.fresh())
+    }
+
+    async fn commit(&self, call: Call, command: Command) -> Result<Committed, Error> {
+        let proposal = Proposal {
+            namespace: call.namespace,
+            request: call.request,
+            command,
+        };
+        Ok(self.store.commit(proposal, self.clock.now()).await?)
+    }
+
+    /// What an earlier call under the same request_id did: for use cases that read much before they
+    /// commit, as the receipt is looked up before every other check.
+    async fn replayed(&self, call: &Call) -> Result<Option<Outcome>, Error> {
+        let Some(request) = &call.request else {
+            return Ok(None);
+        };
+        match self.store.receipt(&call.namespace, &request.id).await? {
+            Some(receipt) if receipt.fingerprint != request.fingerprint => {
+                Err(Refusal::RequestIdReused.into())
+            }
+            Some(receipt) => Ok(Some(receipt.outcome)),
+            None => Ok(None),
+        }
+    }
+
+    async fn found(&self, ns: &Namespace, id: &SessionId) -> Result<Arc<Session>, Error> {
+        let session = self.store.session(ns, id).await?;
+        session.ok_or_else(|| Refusal::no_session(id).into())
+    }
+
+    /// The fold of everything up to `seq`, which `tip` reaches.
+    async fn tally_at(&self, tip: &Tip, seq: Seq) -> Result<crate::domain::Tally, Error> {
+        if seq == Seq::ZERO {
+            return Ok(crate::domain::Tally::default());
+        }
+        if seq == tip.seq() {
+            return Ok(tip.tally.clone());
+        }
+        let meta = self.store.entry_meta(&tip.log, seq).await?;
+        let meta = meta
+            .ok_or_else(|| store::Error::corrupt(format!("entry {seq} of log {}", tip.log.id), "missing"))?;
+        Ok(meta.tally)
+    }
+}
+
+/// A receipt or a commit that answers for another verb: only a damaged store does that.
+fn mismatched(outcome: &Outcome) -> Error {
+    store::Error::corrupt("a receipt", format!("it records {outcome:?} for another verb")).into()
+}

@@ -1,0 +1,326 @@
+//! A session's log: appended to, listed, and read as messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+
+use crate::body;
+use crate::domain::fork::Count;
+use crate::domain::id::{EntryId, Revision};
+use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::domain::proposal::SessionCommand;
+use crate::domain::query::{Bound, End, Page, Range};
+use crate::domain::{
+    Command, Entry, Kind, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Tip,
+};
+use crate::store;
+
+use super::sessions::{at_revision, standing};
+use super::{Call, Error, Service, mismatched};
+
+/// What an append did.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// The session after it.
+    pub session: Arc<Session>,
+    /// The lowest seq of the given entries, known ones included.
+    pub first: Seq,
+    /// The highest.
+    pub last: Seq,
+    /// How many were new.
+    pub added: u64,
+}
+
+/// Which entries a list shows: bounds are exclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// After this one.
+    pub after: Option<Seq>,
+    /// Before this one.
+    pub before: Option<Seq>,
+    /// The end from which pages come.
+    pub end: End,
+}
+
+/// Which messages a session is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Every message but the system's.
+    Visible,
+    /// What a model is sent.
+    Context,
+}
+
+/// Which messages are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// Of this view.
+    pub view: View,
+    /// From this place in it.
+    pub from: u64,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// As of this revision.
+    pub revision: Option<Revision>,
+}
+
+/// Messages in chunks of at most 2 MiB or one message.
+pub type Messages = stream::BoxStream<'static, Result<Vec<Bytes>, Error>>;
+
+impl Service {
+    /// Adds entries, all or nothing.
+    pub async fn append_entries(
+        &self,
+        call: Call,
+        id: SessionId,
+        entries: Vec<NewEntry>,
+        expected: Option<Revision>,
+    ) -> Result<Appended, Error> {
+        let command = SessionCommand::Append {
+            id,
+            entries,
+            expected,
+        };
+        let committed = self.commit(call, Command::Session(command)).await?;
+        match committed.outcome {
+            Outcome::Appended {
+                session,
+                first,
+                last,
+                added,
+            } => Ok(Appended {
+                session: standing(committed.session, &session)?,
+                first,
+                last,
+                added,
+            }),
+            outcome => Err(mismatched(&outcome)),
+        }
+    }
+
+    /// A page of entries in ascending order. `from` is the key of the page before: an entry that this one
+    /// follows, or with `End::Newest` precedes.
+    pub async fn list_entries(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        revision: Option<Revision>,
+        window: Window,
+        from: Option<Seq>,
+        bound: Bound,
+    ) -> Result<Page<Entry, Seq>, Error> {
+        let session = self.session(ns, id, revision).await?;
+        let last = session.tip.seq();
+        let mut after = window.after.unwrap_or(Seq::ZERO);
+        let mut to = window
+            .before
+            .map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
+        match window.end {
+            End::Oldest => after = after.max(from.unwrap_or(Seq::ZERO)),
+            End::Newest => to = from.map_or(to, |from| to.min(Seq(from.0.saturating_sub(1)))),
+        }
+        if after >= to {
+            return Ok(Page {
+                rows: Vec::new(),
+                next: None,
+            });
+        }
+        let range = Range {
+            after,
+            to,
+            from: window.end,
+        };
+        let rows = self.store.entries(&session.tip.log, range, bound).await?;
+        let next = match window.end {
+            End::Oldest => rows.last().map(|entry| entry.meta.seq).filter(|seq| *seq < to),
+            End::Newest => rows
+                .first()
+                .map(|entry| entry.meta.seq)
+                .filter(|seq| *seq > after.next()),
+        };
+        Ok(Page { rows, next })
+    }
+
+    /// Streams messages. What is read is fixed when the call starts: later changes do not show.
+    pub async fn messages(&self, ns: &Namespace, id: &SessionId, read: Read) -> Result<Messages, Error> {
+        let session = self.found(ns, id).await?;
+        at_revision(&session, read.revision)?;
+        match read.view {
+            View::Visible => self.visible(&session.tip, read).await,
+            View::Context => self.context(&session.tip, read).await,
+        }
+    }
+
+    async fn visible(&self, tip: &Tip, read: Read) -> Result<Messages, Error> {
+        let count = tip.tally.visible;
+        in_range(read.from, count)?;
+        let wanted = read.limit.unwrap_or(u64::MAX).min(count - read.from);
+        if wanted == 0 {
+            return Ok(stream::empty().boxed());
+        }
+        let first = self.store.seek(tip, Count::Visible, read.from).await?;
+        let first =
+            first.ok_or_else(|| store::Error::corrupt(format!("log {}", tip.log.id), "a tally is off"))?;
+        let after = Seq(first.meta.seq.0 - 1);
+        let bodies = self.bodies(tip, after, |entry| entry.meta.mark.is_visible());
+        Ok(limited(bodies, 0, wanted))
+    }
+
+    /// The newest checkpoint's messages, then those after it.
+    async fn context(&self, tip: &Tip, read: Read) -> Result<Messages, Error> {
+        let is_context = |entry: &Entry| entry.meta.mark.is_context();
+        let wanted = read.limit.unwrap_or(u64::MAX);
+        if tip.tally.checkpoint == Seq::ZERO {
+            return Ok(limited(
+                self.bodies(tip, Seq::ZERO, is_context),
+                read.from,
+                wanted,
+            ));
+        }
+        let at = tip.tally.checkpoint;
+        let checkpoint = self.entry_at(tip, at).await?;
+        let damaged = |error| store::Error::corrupt(format!("entry {at} of log {}", tip.log.id), error);
+        let checkpoint = body::checkpoint(&checkpoint.body).map_err(damaged)?;
+        let (head, after, left_out) = if checkpoint.summary_message_id.is_empty() {
+            (checkpoint.context, at, None)
+        } else {
+            self.pointed(tip, &checkpoint).await?
+        };
+        let head = stream::iter(chunks(head)).map(Ok);
+        let rest = self.bodies(tip, after, move |entry| {
+            is_context(entry) && Some(entry.meta.seq) != left_out
+        });
+        Ok(limited(head.chain(rest).boxed(), read.from, wanted))
+    }
+
+    /// A pointer checkpoint: the summary, then every other message after `last_message_id`, or after the
+    /// summary where that is not known. A summary that is not there is left out.
+    async fn pointed(
+        &self,
+        tip: &Tip,
+        checkpoint: &body::CheckpointBody,
+    ) -> Result<(Vec<Bytes>, Seq, Option<Seq>), Error> {
+        let summary = self.message_named(tip, &checkpoint.summary_message_id).await?;
+        let last = self.message_named(tip, &checkpoint.last_message_id).await?;
+        let at = summary.as_ref().map(|entry| entry.meta.seq);
+        let after = last
+            .map(|entry| entry.meta.seq)
+            .or(at)
+            .unwrap_or(tip.tally.checkpoint);
+        Ok((summary.map(|entry| entry.body).into_iter().collect(), after, at))
+    }
+
+    async fn message_named(&self, tip: &Tip, id: &str) -> Result<Option<Entry>, Error> {
+        let Ok(id) = EntryId::parse(id, "message_id") else {
+            return Ok(None);
+        };
+        let entry = self.store.entry_by_id(tip, &id).await?;
+        Ok(entry.filter(|entry| entry.meta.mark.kind == Kind::Message))
+    }
+
+    async fn entry_at(&self, tip: &Tip, seq: Seq) -> Result<Entry, Error> {
+        let range = Range {
+            after: Seq(seq.0 - 1),
+            to: seq,
+            from: End::Oldest,
+        };
+        let mut rows = self
+            .store
+            .entries(
+                &tip.log,
+                range,
+                Bound {
+                    rows: 1,
+                    bytes: PAGE_BYTES_MAX,
+                },
+            )
+            .await?;
+        let missing = || store::Error::corrupt(format!("entry {seq} of log {}", tip.log.id), "missing");
+        Ok(rows.pop().ok_or_else(missing)?)
+    }
+
+    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
+    fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
+        let (store, log, to) = (self.store.clone(), tip.log.clone(), tip.seq());
+        let chunks = stream::try_unfold(after, move |after| {
+            let (store, log) = (store.clone(), log.clone());
+            async move {
+                if after >= to {
+                    return Ok(None);
+                }
+                let range = Range {
+                    after,
+                    to,
+                    from: End::Oldest,
+                };
+                let bound = Bound {
+                    rows: PAGE_ROWS_MAX,
+                    bytes: PAGE_BYTES_MAX,
+                };
+                let rows = store.entries(&log, range, bound).await?;
+                match rows.last().map(|entry| entry.meta.seq) {
+                    Some(last) => Ok(Some((rows, last))),
+                    None => Err(Error::from(store::Error::corrupt(
+                        format!("log {}", log.id),
+                        "entries are missing",
+                    ))),
+                }
+            }
+        });
+        let kept =
+            chunks.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
+        kept.boxed()
+    }
+}
+
+fn in_range(from: u64, count: u64) -> Result<(), Error> {
+    if from > count {
+        Err(Refusal::IndexOutOfRange { count }.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent.
+fn limited(
+    messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'static,
+    skip: u64,
+    take: u64,
+) -> Messages {
+    let cut = messages.scan((skip, take), |(skip, take), chunk| {
+        if *take == 0 {
+            return std::future::ready(None);
+        }
+        let chunk = chunk.map(|mut chunk| {
+            let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(chunk.len());
+            chunk.drain(..skipped);
+            *skip -= skipped as u64;
+            chunk.truncate(usize::try_from(*take).unwrap_or(usize::MAX));
+            *take -= chunk.len() as u64;
+            chunk
+        });
+        std::future::ready(Some(chunk))
+    });
+    cut.try_filter(|chunk| std::future::ready(!chunk.is_empty()))
+        .boxed()
+}
+
+/// Messages in chunks of at most 2 MiB or one message.
+fn chunks(messages: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let mut chunks: Vec<Vec<Bytes>> = Vec::new();
+    let mut room = 0;
+    for message in messages {
+        match chunks.last_mut() {
+            Some(chunk) if message.len() <= room => {
+                room -= message.len();
+                chunk.push(message);
+            }
+            Some(_) | None => {
+                room = PAGE_BYTES_MAX.saturating_sub(message.len());
+                chunks.push(vec![message]);
+            }
+        }
+    }
+    chunks
+}

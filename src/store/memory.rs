@@ -1,0 +1,237 @@
+//! The model: every row in ordered maps. What another backend answers has to be what this one answers.
+//!
+//! It keeps nothing over a restart, which is what some tests and embedders want.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::domain::entry::EntryMeta;
+use crate::domain::fork::Count;
+use crate::domain::limits::SCAN_ROWS_MAX;
+use crate::domain::query::{self, Bound, End, Page, Range, SessionKey, ThreadKey};
+use crate::domain::{
+    Entry, EntryId, Facts, Item, Log, LogId, Namespace, Proposal, Receipt, RequestId, Seq, Session,
+    SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+};
+
+use super::batch::{Verdict, judge};
+use super::{Chore, Committed, Error, Store};
+
+use tables::Tables;
+
+mod tables;
+
+/// Sessions and threads in memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    tables: Mutex<Tables>,
+}
+
+impl Memory {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A panic while the lock is held happens before the first row is written: judging comes first.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error> {
+        let mut tables = self.tables();
+        match judge(&mut Facts::default(), &mut *tables, &proposal, now)? {
+            Verdict::Decided(effects, committed) => {
+                effects.into_iter().for_each(|effect| tables.write(effect));
+                Ok(committed)
+            }
+            Verdict::Refused(refusal) => Err(refusal.into()),
+            Verdict::StoreFirst => unreachable!("nothing is pending before the first proposal"),
+        }
+    }
+
+    async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
+        Ok(self.tables().receipts.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error> {
+        Ok(self.tables().sessions.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn sessions(
+        &self,
+        query: &query::Sessions,
+        after: Option<&SessionKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
+        let tables = self.tables();
+        let of_states = tables.sessions.values().filter(|session| {
+            session.namespace == query.namespace && query.states.contains(&session.profile.state)
+        });
+        let mut keyed: Vec<_> = of_states
+            .map(|session| (query.key(session), session.clone()))
+            .collect();
+        keyed.sort_by(|(a, _), (b, _)| query.order.compare(a, b));
+        if let Some(after) = after {
+            keyed.retain(|(key, _)| query.order.compare(key, after).is_gt());
+        }
+        let scanned = keyed.len().min(SCAN_ROWS_MAX);
+        let cut = keyed.get(SCAN_ROWS_MAX).map(|_| keyed[scanned - 1].0.clone());
+        let mut admitted: Vec<_> = keyed
+            .into_iter()
+            .take(scanned)
+            .filter(|(_, session)| query.admits(session))
+            .collect();
+        let full = rows_within(admitted.iter().map(|(_, session)| session.text_bytes()), bound);
+        let next = if full < admitted.len() {
+            Some(admitted[full - 1].0.clone())
+        } else {
+            cut
+        };
+        admitted.truncate(full);
+        Ok(Page {
+            rows: admitted.into_iter().map(|(_, session)| session).collect(),
+            next,
+        })
+    }
+
+    async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {
+        let tables = self.tables();
+        let mut rows = tables.entries_of(log, range.after, range.to);
+        match range.from {
+            End::Oldest => {
+                let full = rows_within(rows.iter().map(|entry| entry.body.len()), bound);
+                rows.truncate(full);
+            }
+            End::Newest => {
+                let full = rows_within(rows.iter().rev().map(|entry| entry.body.len()), bound);
+                rows.drain(..rows.len() - full);
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
+        Ok(self.tables().entry(log, seq).map(|entry| entry.meta.clone()))
+    }
+
+    async fn entry_by_id(&self, tip: &Tip, id: &EntryId) -> Result<Option<Entry>, Error> {
+        let tables = self.tables();
+        let found = tables
+            .entries_of(&tip.log, Seq::ZERO, tip.seq())
+            .into_iter()
+            .find(|entry| entry.meta.id == *id);
+        Ok(found)
+    }
+
+    async fn known_entries(&self, tip: &Tip, ids: &[EntryId]) -> Result<HashSet<EntryId>, Error> {
+        Ok(self
+            .tables()
+            .known(&tip.log, tip.seq(), ids)
+            .into_keys()
+            .collect())
+    }
+
+    async fn seek(&self, tip: &Tip, count: Count, number: u64) -> Result<Option<Entry>, Error> {
+        let tables = self.tables();
+        let rows = tables.entries_of(&tip.log, Seq::ZERO, tip.seq());
+        Ok(rows
+            .into_iter()
+            .find(|entry| count.of(&entry.meta.tally) > number))
+    }
+
+    async fn thread(&self, ns: &Namespace, id: &ThreadId) -> Result<Option<Arc<Thread>>, Error> {
+        Ok(self.tables().threads.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn threads(
+        &self,
+        query: &query::Threads,
+        after: Option<&ThreadKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Thread>, ThreadKey>, Error> {
+        let tables = self.tables();
+        let of_namespace = tables
+            .threads
+            .values()
+            .filter(|thread| thread.namespace == query.namespace);
+        let mut keyed: Vec<_> = of_namespace
+            .map(|thread| (thread.key(), thread.clone()))
+            .collect();
+        keyed.sort_by(|(a, _), (b, _)| b.cmp(a));
+        if let Some(after) = after {
+            keyed.retain(|(key, _)| key < after);
+        }
+        let scanned = keyed.len().min(SCAN_ROWS_MAX);
+        let cut = keyed.get(SCAN_ROWS_MAX).map(|_| keyed[scanned - 1].0.clone());
+        let mut admitted: Vec<_> = keyed
+            .into_iter()
+            .take(scanned)
+            .filter(|(_, thread)| query.admits(thread))
+            .collect();
+        let full = rows_within(admitted.iter().map(|(_, thread)| thread.text_bytes()), bound);
+        let next = if full < admitted.len() {
+            Some(admitted[full - 1].0.clone())
+        } else {
+            cut
+        };
+        admitted.truncate(full);
+        Ok(Page {
+            rows: admitted.into_iter().map(|(_, thread)| thread).collect(),
+            next,
+        })
+    }
+
+    async fn turn(&self, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
+        Ok(self
+            .tables()
+            .turns
+            .get(&(journal, id.clone()))
+            .map(|turn| Turn::clone(turn)))
+    }
+
+    async fn turns(&self, journal: LogId, ids: &[TurnId]) -> Result<Vec<Turn>, Error> {
+        let tables = self.tables();
+        let found = ids
+            .iter()
+            .filter_map(|id| tables.turns.get(&(journal, id.clone())));
+        let mut turns: Vec<Turn> = found.map(|turn| Turn::clone(turn)).collect();
+        turns.sort_by_key(|turn| turn.number);
+        turns.dedup_by_key(|turn| turn.number);
+        Ok(turns)
+    }
+
+    async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error> {
+        let tables = self.tables();
+        let after = tables
+            .items
+            .range((journal, query.after.next())..=(journal, Seq(u64::MAX)));
+        let of_turn = after
+            .map(|(_, item)| item)
+            .filter(|item| query.turn.as_ref().is_none_or(|turn| *turn == item.turn));
+        let mut rows: Vec<Item> = of_turn.cloned().collect();
+        let full = rows_within(rows.iter().map(|item| item.body.len()), bound);
+        rows.truncate(full);
+        Ok(rows)
+    }
+
+    async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
+        Ok(self.tables().chores(now, rows))
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
+
+/// How many rows of these sizes a page takes: one at least.
+fn rows_within(sizes: impl Iterator<Item = usize>, bound: Bound) -> usize {
+    let mut bytes = 0;
+    let fitting = sizes.take(bound.rows).enumerate().take_while(|(at, size)| {
+        bytes += size;
+        *at == 0 || bytes <= bound.bytes
+    });
+    fitting.count()
+}
