@@ -18,7 +18,10 @@ pub fn messages(turn: &PlayedTurn, model: &str) -> Vec<pb::Message> {
         let Some(group) = Group::of(item.kind()) else {
             continue;
         };
-        let content: Vec<_> = blocks(item).into_iter().filter(|block| !is_blank(block)).collect();
+        let content: Vec<_> = blocks(item)
+            .into_iter()
+            .filter(|block| !is_blank(block))
+            .collect();
         if group == Group::User {
             open = None;
         }
@@ -29,7 +32,11 @@ pub fn messages(turn: &PlayedTurn, model: &str) -> Vec<pb::Message> {
                 role: group.role().into(),
                 content,
                 turn_id: turn.turn.turn_id.clone(),
-                model: if group == Group::Agent { model.to_owned() } else { String::new() },
+                model: if group == Group::Agent {
+                    model.to_owned()
+                } else {
+                    String::new()
+                },
                 ..Default::default()
             }),
         }
@@ -117,7 +124,9 @@ fn is_blank(block: &pb::ContentBlock) -> bool {
     match &block.block {
         Some(Block::Text(text)) => text.text.trim().is_empty(),
         Some(Block::Thinking(thought)) => {
-            thought.thinking.trim().is_empty() && thought.signature.is_empty() && thought.state_json.is_empty()
+            thought.thinking.trim().is_empty()
+                && thought.signature.is_empty()
+                && thought.state_json.is_empty()
         }
         Some(_) | None => false,
     }
@@ -158,17 +167,20 @@ mod tests {
 
     #[test]
     fn items_of_a_kind_merge_until_the_other_kind_comes() {
-        let found = messages(&played(vec![
-            item(ItemKind::UserMessage, text("a")),
-            item(ItemKind::UserMessage, text("b")),
-            item(ItemKind::AgentMessage, text("c")),
-            call("1"),
-            item(ItemKind::Status, text("left out")),
-            call("1"),
-            result("1"),
-            result("1"),
-            item(ItemKind::AgentMessage, text("d")),
-        ]), "m");
+        let found = messages(
+            &played(vec![
+                item(ItemKind::UserMessage, text("a")),
+                item(ItemKind::UserMessage, text("b")),
+                item(ItemKind::AgentMessage, text("c")),
+                call("1"),
+                item(ItemKind::Status, text("left out")),
+                call("1"),
+                result("1"),
+                result("1"),
+                item(ItemKind::AgentMessage, text("d")),
+            ]),
+            "m",
+        );
         let shape: Vec<_> = found
             .iter()
             .map(|message| (message.role(), message.content.len()))
@@ -188,12 +200,15 @@ mod tests {
 
     #[test]
     fn blank_text_goes_and_a_blank_tool_result_stays() {
-        let found = messages(&played(vec![
-            item(ItemKind::UserMessage, text(" \n")),
-            item(ItemKind::AgentMessage, text("")),
-            call("1"),
-            result("1"),
-        ]), "m");
+        let found = messages(
+            &played(vec![
+                item(ItemKind::UserMessage, text(" \n")),
+                item(ItemKind::AgentMessage, text("")),
+                call("1"),
+                result("1"),
+            ]),
+            "m",
+        );
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].content.len(), 1);
     }
