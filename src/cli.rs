@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod append;
+mod demo;
 mod error;
 mod fork;
 mod json;
@@ -61,6 +62,7 @@ enum Command {
     Restore(remove::Restore),
     Threads(threads::Threads),
     Thread(threads::Thread),
+    Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
         /// The shell to print it for.
@@ -115,6 +117,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Restore(restore) => restore.run(screen).await,
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
+            Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut script);
@@ -161,11 +164,10 @@ mod tests {
             "sessiond show -0",
             "sessiond fork -1",
             "sessiond fork -1 --before 0 --turns-from-end 0",
-            "sessiond append -1",
-            "sessiond append -1 text --json-lines",
             "sessiond ls --label k",
             "sessiond ls --all --deleted",
-            "sessiond ls --addr https://example.org",
+            "sessiond ls --addr host:port",
+            "sessiond append s hi --title t",
             "sessiond completions csh",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::pb::client::engine_service_client::EngineServiceClient;
 use crate::pb::client::session_service_client::SessionServiceClient;
@@ -30,7 +30,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer: a single record, with room for what stands around it.
 const ANSWER_BYTES_MAX: usize = 80 << 20;
 
-/// Where a sessiond listens: `host:port`, `http://host:port` or `unix:PATH`.
+/// Where a sessiond listens: `host:port`, `http://host:port`, `https://host:port` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     uri: String,
@@ -62,9 +62,14 @@ pub struct Client {
 }
 
 impl Address {
-    /// The address as a URI: `http://host:port` or `unix:PATH`.
+    /// The address as a URI: `http://host:port`, `https://host:port` or `unix:PATH`.
     pub fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// Whether what is said there is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.uri.starts_with("https:")
     }
 }
 
@@ -84,30 +89,27 @@ impl FromStr for Address {
                 }),
             };
         }
-        if text.starts_with("https://") {
-            return Err(invalid(
-                "`https://` is not spoken here: use `http://` or `unix:PATH`",
-            ));
-        }
-        let authority = text.strip_prefix("http://").unwrap_or(text);
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let parsed: http::uri::Authority = match authority {
+        let (scheme, rest) = match text.strip_prefix("https://") {
+            Some(rest) => ("https", rest),
+            None => ("http", text.strip_prefix("http://").unwrap_or(text)),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let authority: http::uri::Authority = match rest {
             port if port.starts_with(':') => format!("127.0.0.1{port}").parse(),
             host => host.parse(),
         }
-        .map_err(|_| invalid("want `host:port`, `http://host:port` or `unix:PATH`"))?;
-        // An authority takes any text after the colon; a port is what it must be here.
-        match parsed.as_str().rsplit_once(':') {
-            Some((_, port)) if !port.contains(']') && parsed.port_u16().is_none() => {
+        .map_err(|_| invalid("want `host:port`, `http://host:port`, `https://host:port` or `unix:PATH`"))?;
+        // An authority takes any text after the colon; here it must be a port.
+        match authority.as_str().rsplit_once(':') {
+            Some((_, port)) if !port.contains(']') && authority.port_u16().is_none() => {
                 Err(invalid("what follows the colon is no port"))
             }
-            _ => Ok(Self {
-                uri: format!(
-                    "http://{}:{}",
-                    parsed.host(),
-                    parsed.port_u16().unwrap_or(PORT_DEFAULT)
-                ),
-            }),
+            Some(_) | None => {
+                let port = authority.port_u16().unwrap_or(PORT_DEFAULT);
+                Ok(Self {
+                    uri: format!("{scheme}://{}:{port}", authority.host()),
+                })
+            }
         }
     }
 }
@@ -121,18 +123,30 @@ impl fmt::Display for Address {
 impl Client {
     /// Connects to `address`; what is called through the client is called in `namespace`, empty meaning `default`.
     pub async fn connect(address: &Address, namespace: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::connect_trusting(address, namespace, None).await
+    }
+
+    /// Connects as [`Client::connect`] does; an encrypted address must show a certificate by `authority`, in PEM.
+    pub async fn connect_trusting(
+        address: &Address,
+        namespace: impl Into<String>,
+        authority: Option<&[u8]>,
+    ) -> Result<Self, ConnectError> {
         let failed = |source| ConnectError {
             address: address.clone(),
             source,
         };
-        let channel = Endpoint::from_shared(address.uri.clone())
+        let mut endpoint = Endpoint::from_shared(address.uri.clone())
             .map_err(failed)?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .connect()
-            .await
-            .map_err(failed)?;
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        if address.is_encrypted() {
+            let certificates = authority.map(Certificate::from_pem);
+            let tls = ClientTlsConfig::new().ca_certificates(certificates);
+            endpoint = endpoint.tls_config(tls).map_err(failed)?;
+        }
+        let channel = endpoint.connect().await.map_err(failed)?;
         Ok(Self {
             channel,
             namespace: namespace.into(),
@@ -178,6 +192,7 @@ mod tests {
             ("[::1]", "http://[::1]:50551"),
             ("[::1]:9", "http://[::1]:9"),
             ("http://example.org:80/", "http://example.org:80"),
+            ("https://example.org", "https://example.org:50551"),
             ("unix:/run/sessiond.sock", "unix:/run/sessiond.sock"),
             ("unix:///run/sessiond.sock", "unix:/run/sessiond.sock"),
             ("unix:relative", "unix:relative"),
@@ -191,7 +206,7 @@ mod tests {
         for text in [
             "",
             "unix:",
-            "https://example.org",
+            "https://",
             "a b",
             "host:port",
             "host:70000",

@@ -19,28 +19,42 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Longest text or line that is read: what a request may hold.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
 
-/// Add a message to a session, or entries from a file of JSON lines.
+const USAGE: &str = "sessiond append [OPTIONS] ID TEXT
+       sessiond append [OPTIONS] --new TEXT
+       sessiond append [OPTIONS] --json-lines ID";
+
+/// Add a message to a session, or entries from JSON lines.
 #[derive(Args, Debug)]
+#[command(override_usage = USAGE)]
 pub(crate) struct Append {
     #[command(flatten)]
     remote: Remote,
-    /// The session: its id, the beginning of it, or -1 for the newest.
+    /// The session: its id, the beginning of it, or -1 for the newest; left out with --new.
     #[arg(value_name = "ID", allow_negative_numbers = true)]
-    session: Pick,
+    session: Option<String>,
     /// What is said; `-` reads it from standard input, less one line end at its end.
-    #[arg(required_unless_present = "json_lines", conflicts_with = "json_lines")]
+    #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// Who says it.
-    #[arg(long, short, value_enum, default_value_t = Speaker::User, conflicts_with = "json_lines")]
+    #[arg(long, short, value_enum, default_value_t = Speaker::User)]
     role: Speaker,
+    /// Make a new session to add it to.
+    #[arg(long)]
+    new: bool,
+    /// Title of the new session; without it, it is named after what is said first.
+    #[arg(long, short, requires = "new")]
+    title: Option<String>,
+    /// Workspace of the new session.
+    #[arg(long, short, value_name = "PATH", requires = "new")]
+    workspace: Option<String>,
     /// Read entries from standard input, one JSON object a line, in the form that --json prints.
     ///
     /// Sent in calls of at most 1000 entries, each of them all or nothing; give entries an `entry_id` to be able to
     /// send them again.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "role")]
     json_lines: bool,
     /// The revision that the session must have.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "new")]
     expected_revision: Option<u64>,
 }
 
@@ -54,18 +68,21 @@ enum Speaker {
 
 impl Append {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
+        let (pick, text) = self.words()?;
+        let message = text.map(|text| message(self.role.into(), text)).transpose()?;
         let client = self.remote.connect().await?;
-        let session_id = pick::session(&client, &self.session, Scope::All)
-            .await?
-            .session_id;
+        let session_id = match pick {
+            Some(pick) => pick::session(&client, &pick, Scope::All).await?.session_id,
+            None => self.create(&client).await?,
+        };
         let mut batches = Batches {
             client,
             session_id,
             expected_revision: self.expected_revision,
             answer: None,
         };
-        match self.text {
-            Some(text) => batches.send(vec![message(self.role.into(), text)?]).await?,
+        match message {
+            Some(message) => batches.send(vec![message]).await?,
             None => batches.send_lines(io::stdin().lock()).await?,
         }
         let Some(answer) = batches.answer else {
@@ -75,16 +92,48 @@ impl Append {
             return Ok(json::print(screen, &json::value(&answer))?);
         }
         let session = answer.session.unwrap_or_default();
-        writeln!(
-            screen,
-            "{} added to {}, which has {} now, at revision {}  {}",
-            count(answer.entries_added, "entry").replace("entrys", "entries"),
-            session.session_id,
+        writeln!(screen, "{}", screen.look.bold(&session.session_id))?;
+        let facts = format!(
+            "{} · {} added · {} now · revision {}",
+            line(&session.title),
+            answer.entries_added,
             count(session.message_count, "message"),
-            session.revision,
-            screen.look.dim(&line(&session.title)),
-        )?;
+            session.revision
+        );
+        writeln!(screen, "{}", screen.look.dim(&facts))?;
         Ok(())
+    }
+
+    /// What the words of the command line are: a session unless there is to be a new one, a text unless entries are
+    /// piped in.
+    fn words(&self) -> Result<(Option<Pick>, Option<String>), Error> {
+        let words: Vec<&String> = self.session.iter().chain(&self.text).collect();
+        let pick = |text: &str| text.parse().map(Some).map_err(Error::Usage);
+        match (self.new, self.json_lines, words.as_slice()) {
+            (false, false, [id, text]) => Ok((pick(id)?, Some((*text).clone()))),
+            (false, true, [id]) => Ok((pick(id)?, None)),
+            (true, false, [text]) => Ok((None, Some((*text).clone()))),
+            (true, true, []) => Ok((None, None)),
+            _ => Err(Error::Usage(format!(
+                "these words do not fit together\n\nUsage: {USAGE}"
+            ))),
+        }
+    }
+
+    async fn create(&self, client: &Client) -> Result<String, Error> {
+        let session = pb::Session {
+            title: self.title.clone().unwrap_or_default(),
+            workspace: self.workspace.clone().unwrap_or_default(),
+            ..Default::default()
+        };
+        let request = pb::CreateSessionRequest {
+            namespace: client.namespace(),
+            session_id: None,
+            session: Some(session),
+            request_id: request_id(),
+        };
+        let answer = client.sessions().create_session(request).await?.into_inner();
+        Ok(answer.session.unwrap_or_default().session_id)
     }
 }
 
@@ -190,4 +239,48 @@ fn piped() -> Result<String, Error> {
         text.pop();
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        append: Append,
+    }
+
+    fn words(line: &str) -> Result<(Option<Pick>, Option<String>), Error> {
+        Line::try_parse_from(line.split(' ')).unwrap().append.words()
+    }
+
+    #[test]
+    fn words_are_told_apart_by_what_is_asked() {
+        let named = |id: &str| Some(Pick::Named(id.into()));
+        assert_eq!(words("append s hi").unwrap(), (named("s"), Some("hi".into())));
+        assert_eq!(
+            words("append -1 -").unwrap(),
+            (Some(Pick::Newest(1)), Some("-".into()))
+        );
+        assert_eq!(words("append --new hi").unwrap(), (None, Some("hi".into())));
+        assert_eq!(words("append --new -").unwrap(), (None, Some("-".into())));
+        assert_eq!(words("append s --json-lines").unwrap(), (named("s"), None));
+        assert_eq!(words("append --new --json-lines").unwrap(), (None, None));
+    }
+
+    #[test]
+    fn words_that_do_not_fit_are_a_wrong_command_line() {
+        for line in [
+            "append",
+            "append s",
+            "append --new",
+            "append --new s hi",
+            "append s hi --json-lines",
+        ] {
+            assert!(matches!(words(line), Err(Error::Usage(_))), "{line}");
+        }
+    }
 }

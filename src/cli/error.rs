@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 
 use super::term::{clean, line};
 use crate::client::{ConnectError, Failure};
@@ -62,6 +63,11 @@ impl From<tonic::Status> for Error {
 }
 
 impl Error {
+    /// A file that was named and cannot be read.
+    pub(crate) fn unreadable(file: &Path, error: &io::Error) -> Self {
+        Self::Input(format!("cannot read {}: {error}", file.display()))
+    }
+
     /// What the program exits with; `None` when the reader of a pipe has left, which is no error of ours.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         match self {
@@ -80,7 +86,7 @@ impl Error {
 
     /// The error for a reader: one line, then what helps.
     pub(crate) fn report(&self) -> String {
-        let mut lines = vec![format!("error: {}", line(&self.to_string()))];
+        let mut lines = vec![format!("error: {}", clean(&self.to_string()))];
         match self {
             Self::Refused(failure) => {
                 lines.extend(

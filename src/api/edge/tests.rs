@@ -16,7 +16,10 @@ fn reads_timeouts() {
         ("1 S", None),
         ("123456789S", None),
     ] {
-        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), value.parse().expect("a value"))]);
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-timeout"),
+            value.parse().expect("a value"),
+        )]);
         assert_eq!(timeout(&headers), read, "{value:?}");
     }
 }

@@ -22,6 +22,13 @@ pub struct Invalid {
     source: serde_json::Error,
 }
 
+impl Invalid {
+    /// What is wrong with it.
+    pub fn reason(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 #[derive(Deserialize)]
 struct Conversation {
     #[serde(default)]
