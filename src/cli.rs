@@ -17,7 +17,9 @@ enum Command {
 pub fn run() -> ExitCode {
     let Command::Serve(serve) = Command::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ran = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve.run()));
+    let ran = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(serve.run()));
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -147,9 +147,21 @@ impl Server {
             Some(tls) => builder.clone().tls_config(tls).map_err(StartError::Tls)?,
             None => builder.clone(),
         };
-        tasks.spawn(serve(over_tcp, routes.clone(), listener, connections_max, stop.drain.clone()));
+        tasks.spawn(serve(
+            over_tcp,
+            routes.clone(),
+            listener,
+            connections_max,
+            stop.drain.clone(),
+        ));
         let socket = socket.map(|(socket, listener)| {
-            tasks.spawn(serve(builder, routes, listener, connections_max, stop.drain.clone()));
+            tasks.spawn(serve(
+                builder,
+                routes,
+                listener,
+                connections_max,
+                stop.drain.clone(),
+            ));
             socket
         });
         let interval = Duration::from_secs(config.upkeep.interval_s);
@@ -238,4 +250,3 @@ async fn serve<L: listen::Listener>(
         tracing::error!(error = &error as &dyn std::error::Error, "serving failed");
     }
 }
-

@@ -54,7 +54,10 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 
 /// The text of a panic without arguments. One with arguments may quote what a client sent.
 fn constant_text<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
-    info.payload().downcast_ref::<&'static str>().copied().unwrap_or("")
+    info.payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("")
 }
 
 #[cfg(test)]

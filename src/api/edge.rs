@@ -114,7 +114,11 @@ where
         // The clock runs from here on: tonic has a timer of its own, and this one must be the first to ring.
         let guard = Guard {
             deadline: timeout(request.headers()).map(|after| Box::pin(tokio::time::sleep(after))),
-            ending: if ends_at_drain(request.uri().path()) { self.terms.stop.drain.clone() } else { self.terms.stop.cut.clone() },
+            ending: if ends_at_drain(request.uri().path()) {
+                self.terms.stop.drain.clone()
+            } else {
+                self.terms.stop.cut.clone()
+            },
             stopped: None,
             span: span.clone(),
             terms: self.terms.clone(),
@@ -143,12 +147,18 @@ impl Guard {
             return Poll::Ready(repair::late());
         }
         let ending = &self.ending;
-        let stopped = self.stopped.get_or_insert_with(|| Box::pin(ending.clone().cancelled_owned()));
+        let stopped = self
+            .stopped
+            .get_or_insert_with(|| Box::pin(ending.clone().cancelled_owned()));
         stopped.as_mut().poll(cx).map(|()| repair::shutting_down())
     }
 }
 
-async fn run<S>(mut service: S, request: Request<tonic::body::Body>, mut guard: Guard) -> Result<Response<Body>, Infallible>
+async fn run<S>(
+    mut service: S,
+    request: Request<tonic::body::Body>,
+    mut guard: Guard,
+) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>, Error = Infallible>,
 {
@@ -185,7 +195,9 @@ fn log_end(headers: &HeaderMap) {
 /// Whether a call goes on until somebody ends it, so that a shutdown need not wait: watches, and the services that are
 /// not ours (a health watch, a reflection stream left open).
 fn ends_at_drain(path: &str) -> bool {
-    let Some(ours) = path.strip_prefix("/sessiond.v1.") else { return true };
+    let Some(ours) = path.strip_prefix("/sessiond.v1.") else {
+        return true;
+    };
     let method = ours.rsplit('/').next().unwrap_or_default();
     method.starts_with("Watch") || method == "Resume"
 }

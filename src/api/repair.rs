@@ -31,7 +31,9 @@ const DETAILS_HEADER: &str = "grpc-status-details-bin";
 
 /// Gives the status in `headers` (or trailers) its ErrorInfo and right code, if tonic made it.
 pub(super) fn headers(headers: &mut HeaderMap, limits: &Limits) {
-    let Some(code) = headers.get("grpc-status") else { return };
+    let Some(code) = headers.get("grpc-status") else {
+        return;
+    };
     let code = Code::from_bytes(code.as_bytes());
     if code == Code::Ok || headers.contains_key(DETAILS_HEADER) {
         return;
@@ -66,13 +68,23 @@ pub(super) fn panicked() -> Status {
 /// The deadline passed.
 pub(super) fn late() -> Status {
     let message = "the deadline passed before the call was done";
-    status(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message, ErrorDetails::new())
+    status(
+        Code::DeadlineExceeded,
+        ErrorReason::DeadlineExceeded,
+        message,
+        ErrorDetails::new(),
+    )
 }
 
 /// The server is about to stop.
 pub(super) fn shutting_down() -> Status {
     let retry = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
-    status(Code::Unavailable, ErrorReason::ShuttingDown, "the service is about to stop", retry)
+    status(
+        Code::Unavailable,
+        ErrorReason::ShuttingDown,
+        "the service is about to stop",
+        retry,
+    )
 }
 
 fn oversized(limits: &Limits) -> Status {
@@ -93,7 +105,12 @@ fn undecodable() -> Status {
 
 fn unimplemented() -> Status {
     let message = "there is no such method, or not in this encoding";
-    status(Code::Unimplemented, ErrorReason::Unimplemented, message, ErrorDetails::new())
+    status(
+        Code::Unimplemented,
+        ErrorReason::Unimplemented,
+        message,
+        ErrorDetails::new(),
+    )
 }
 
 fn status(code: Code, why: ErrorReason, message: &'static str, mut details: ErrorDetails) -> Status {
@@ -132,7 +149,14 @@ mod tests {
             assert!(!status.message().contains("tonic"));
         }
         let status = repaired(&Status::out_of_range(""));
-        assert_eq!(status.get_details_quota_failure().expect("a QuotaFailure").violations.len(), 1);
+        assert_eq!(
+            status
+                .get_details_quota_failure()
+                .expect("a QuotaFailure")
+                .violations
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -141,6 +165,9 @@ mod tests {
         let status = repaired(&ours);
         assert_eq!((status.code(), status.details()), (ours.code(), ours.details()));
         assert!(status.get_details_retry_info().is_some());
-        assert_eq!(repaired(&Status::not_found("service not registered")).details(), b"");
+        assert_eq!(
+            repaired(&Status::not_found("service not registered")).details(),
+            b""
+        );
     }
 }

@@ -50,10 +50,15 @@ pub struct Serve {
 impl Serve {
     /// Serves until the process is asked to stop. The second request to stop ends the process at once.
     pub async fn run(self) -> anyhow::Result<()> {
-        let config = Config::load(self.config.as_deref(), std::env::vars_os(), |config| self.set(config))?;
+        let config = Config::load(self.config.as_deref(), std::env::vars_os(), |config| {
+            self.set(config)
+        })?;
         telemetry::start(&config.log)?;
         for variable in config::unknown_variables(std::env::vars_os()) {
-            tracing::warn!(variable, "this variable of the environment means nothing to sessiond");
+            tracing::warn!(
+                variable,
+                "this variable of the environment means nothing to sessiond"
+            );
         }
         // How many threads serve is configured, so the server has a runtime of its own; this task only waits for it.
         let runtime = runtime(config.server.worker_threads)?;
@@ -101,7 +106,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut requests = Requests::listen().context("cannot listen for signals")?;
     let ready = config.ready_file.clone().map(ReadyFile);
     if let Some(ready) = &ready {
-        ready.remove().with_context(|| format!("cannot remove the old {}", ready.0.display()))?;
+        ready
+            .remove()
+            .with_context(|| format!("cannot remove the old {}", ready.0.display()))?;
     }
     let store = open(&config).await?;
     let running = Server::start(&config, store).await?;
@@ -133,7 +140,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let folder = config.data_folder()?;
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
     Ok(Arc::new(Memory::default()))
 }
 
@@ -185,8 +193,17 @@ mod tests {
         let env = [("SESSIOND_UDS".into(), "env".into())];
         let config = Config::load(None, env, |config| line.serve.set(config)).expect("a configuration");
         assert_eq!(config.listen.port(), 0);
-        let paths = [config.uds, config.data, config.ready_file, config.tls.cert, config.tls.key];
-        assert_eq!(paths.map(|path| path.expect("set")), ["u", "d", "r", "c", "k"].map(PathBuf::from));
+        let paths = [
+            config.uds,
+            config.data,
+            config.ready_file,
+            config.tls.cert,
+            config.tls.key,
+        ];
+        assert_eq!(
+            paths.map(|path| path.expect("set")),
+            ["u", "d", "r", "c", "k"].map(PathBuf::from)
+        );
     }
 
     #[test]
@@ -194,7 +211,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let ready = ReadyFile(dir.path().join("ready"));
         ready.remove().expect("nothing there");
-        ready.write(SocketAddr::from(([127, 0, 0, 1], 7))).expect("written");
+        ready
+            .write(SocketAddr::from(([127, 0, 0, 1], 7)))
+            .expect("written");
         assert_eq!(fs::read_to_string(&ready.0).expect("there"), "127.0.0.1:7\n");
         ready.remove().expect("removed");
         assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 0);

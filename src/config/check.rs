@@ -30,20 +30,40 @@ impl Config {
 impl Limits {
     fn check(&self) -> Result<(), Error> {
         for (key, value, max) in [
-            ("limits.message_bytes_max", self.message_bytes_max, REQUEST_BYTES_CEILING),
-            ("limits.request_bytes_max", self.request_bytes_max, REQUEST_BYTES_CEILING),
+            (
+                "limits.message_bytes_max",
+                self.message_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
+            (
+                "limits.request_bytes_max",
+                self.request_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
             ("limits.batch_entries_max", self.batch_entries_max, 1_000_000),
             ("limits.labels_max", self.labels_max, 10_000),
             ("limits.label_key_chars_max", self.label_key_chars_max, 10_000),
             ("limits.label_value_chars_max", self.label_value_chars_max, 10_000),
             ("limits.title_chars_max", self.title_chars_max, TITLE_CHARS_MAX),
-            ("limits.text_bytes_max", self.text_bytes_max, REQUEST_BYTES_CEILING),
+            (
+                "limits.text_bytes_max",
+                self.text_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
         ] {
             within(key, value as u64, 1, max as u64)?;
         }
-        within("limits.purge_after_days", u64::from(self.purge_after_days), 0, 36_500)?;
+        within(
+            "limits.purge_after_days",
+            u64::from(self.purge_after_days),
+            0,
+            36_500,
+        )?;
         if self.message_bytes_max > self.request_bytes_max {
-            return Err(refused("limits.message_bytes_max", "is at most limits.request_bytes_max"));
+            return Err(refused(
+                "limits.message_bytes_max",
+                "is at most limits.request_bytes_max",
+            ));
         }
         Ok(())
     }
@@ -52,11 +72,19 @@ impl Limits {
 impl Server {
     fn check(&self) -> Result<(), Error> {
         within("server.worker_threads", self.worker_threads as u64, 0, 1_024)?;
-        within("server.connections_max", self.connections_max as u64, 1, 1_000_000)?;
+        within(
+            "server.connections_max",
+            self.connections_max as u64,
+            1,
+            1_000_000,
+        )?;
         let streams = u64::from(self.max_concurrent_streams);
         within("server.max_concurrent_streams", streams, 1, 1_000_000)?;
         for (key, value) in [
-            ("server.http2_keepalive_interval_s", self.http2_keepalive_interval_s),
+            (
+                "server.http2_keepalive_interval_s",
+                self.http2_keepalive_interval_s,
+            ),
             ("server.http2_keepalive_timeout_s", self.http2_keepalive_timeout_s),
         ] {
             within(key, value, 1, 24 * 60 * 60)?;
@@ -69,9 +97,15 @@ fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error
     if (min..=max).contains(&value) {
         return Ok(());
     }
-    Err(refused(key, format!("is {value}, and must be from {min} to {max}")))
+    Err(refused(
+        key,
+        format!("is {value}, and must be from {min} to {max}"),
+    ))
 }
 
 fn refused(key: &'static str, rule: impl Into<String>) -> Error {
-    Error::Value { key, rule: rule.into() }
+    Error::Value {
+        key,
+        rule: rule.into(),
+    }
 }

@@ -24,7 +24,9 @@ pub(super) fn variables(
 ) -> Result<Vec<(String, String)>, Error> {
     let mut variables = Vec::new();
     for (name, value) in env {
-        let Ok(variable) = name.into_string() else { continue };
+        let Ok(variable) = name.into_string() else {
+            continue;
+        };
         if !variable.starts_with(PREFIX) || value.is_empty() {
             continue;
         }
@@ -40,7 +42,9 @@ pub(super) fn variables(
 /// Lays variables over the file's `table`.
 pub(super) fn overlay(table: &mut Table, variables: &[(String, String)]) -> Result<(), Error> {
     for (variable, raw) in variables {
-        let Some((section, key)) = place(variable) else { continue };
+        let Some((section, key)) = place(variable) else {
+            continue;
+        };
         let value = value(section, &key, raw).map_err(|source| Error::Variable {
             variable: variable.clone(),
             source: Box::new(source),
@@ -61,7 +65,12 @@ pub fn unknown(env: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Strin
 
 /// Variables that other parts read.
 fn is_known(name: &str) -> bool {
-    const OTHERS: [&str; 4] = [FILE_VARIABLE, "SESSIOND_ADDR", "SESSIOND_NAMESPACE", "SESSIOND_SOAK"];
+    const OTHERS: [&str; 4] = [
+        FILE_VARIABLE,
+        "SESSIOND_ADDR",
+        "SESSIOND_NAMESPACE",
+        "SESSIOND_SOAK",
+    ];
     OTHERS.contains(&name) || is_service_link(name)
 }
 
@@ -148,7 +157,10 @@ mod tests {
         assert_eq!(read("", "data", "12"), Ok(Value::String("12".into())));
         assert_eq!(read("", "insecure", "true"), Ok(Value::Boolean(true)));
         assert_eq!(read("limits", "labels_max", "12"), Ok(Value::Integer(12)));
-        assert_eq!(read("log", "filter", "info,h2=warn"), Ok(Value::String("info,h2=warn".into())));
+        assert_eq!(
+            read("log", "filter", "info,h2=warn"),
+            Ok(Value::String("info,h2=warn".into()))
+        );
         assert!(read("limits", "labels_max", "many").is_err());
         assert!(read("limits", "label_max", "1").is_err_and(|error| error.contains("label_max")));
     }

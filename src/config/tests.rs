@@ -8,7 +8,9 @@ fn load(text: &str, env: &[(&str, &str)], flags: impl FnOnce(&mut Config)) -> Re
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("sessiond.toml");
     std::fs::write(&path, text).expect("written");
-    let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let env = env
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     Config::load(Some(&path), env, flags)
 }
 
@@ -21,7 +23,11 @@ fn told(result: Result<Config, Error>) -> String {
 #[test]
 fn flags_come_before_environment_before_file_before_defaults() {
     let text = "data = 'file'\nuds = 'file'\nready_file = 'file'\n[limits]\nlabels_max = 3";
-    let env = [("SESSIOND_DATA", "env"), ("SESSIOND_UDS", "env"), ("SESSIOND_LIMITS_TITLE_CHARS_MAX", "9")];
+    let env = [
+        ("SESSIOND_DATA", "env"),
+        ("SESSIOND_UDS", "env"),
+        ("SESSIOND_LIMITS_TITLE_CHARS_MAX", "9"),
+    ];
     let config = load(text, &env, |config| config.data = Some("flag".into())).expect("a configuration");
     assert_eq!(config.data, Some("flag".into()));
     assert_eq!(config.uds, Some("env".into()));
@@ -37,7 +43,10 @@ fn the_environment_names_the_file() {
     let path = dir.path().join("s.toml");
     std::fs::write(&path, "uds = 'there'").expect("written");
     let env = [(FILE_VARIABLE.into(), path.into_os_string())];
-    assert_eq!(Config::load(None, env, |_| ()).expect("a configuration").uds, Some("there".into()));
+    assert_eq!(
+        Config::load(None, env, |_| ()).expect("a configuration").uds,
+        Some("there".into())
+    );
 }
 
 #[test]
@@ -91,9 +100,15 @@ fn an_address_that_others_reach_has_to_be_asked_for() {
 fn values_have_bounds() {
     for (text, key) in [
         ("[limits]\ntitle_chars_max = 201", "limits.title_chars_max"),
-        ("[limits]\nmessage_bytes_max = 67108865", "limits.message_bytes_max"),
+        (
+            "[limits]\nmessage_bytes_max = 67108865",
+            "limits.message_bytes_max",
+        ),
         ("[upkeep]\ninterval_s = 0", "upkeep.interval_s"),
-        ("[server]\nmax_concurrent_streams = 0", "server.max_concurrent_streams"),
+        (
+            "[server]\nmax_concurrent_streams = 0",
+            "server.max_concurrent_streams",
+        ),
         ("[tls]\ncert = 'c'", "tls"),
     ] {
         let told = told(load(text, &[], |_| ()));
@@ -106,11 +121,21 @@ fn the_documented_file_holds_every_key_with_its_default() {
     let documented: Config = toml::from_str(DOCUMENTED).expect("it parses");
     assert_eq!(documented, Config::default());
     // A line of a comment that is a key is one without a default.
-    let line = |line: &'static str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line);
+    let line = |line: &'static str| {
+        line.strip_prefix("# ")
+            .filter(|rest| rest.contains(" = "))
+            .unwrap_or(line)
+    };
     let whole: Vec<&str> = DOCUMENTED.lines().map(line).collect();
     let whole: toml::Table = toml::from_str(&whole.join("\n")).expect("it parses with everything set");
     let mut full = Config::default();
-    for path in [&mut full.uds, &mut full.data, &mut full.ready_file, &mut full.tls.cert, &mut full.tls.key] {
+    for path in [
+        &mut full.uds,
+        &mut full.data,
+        &mut full.ready_file,
+        &mut full.tls.cert,
+        &mut full.tls.key,
+    ] {
         *path = Some(PathBuf::new());
     }
     let keys = |table: &toml::Table| -> Vec<String> {
@@ -120,5 +145,8 @@ fn the_documented_file_holds_every_key_with_its_default() {
         };
         table.iter().flat_map(within).collect()
     };
-    assert_eq!(keys(&whole), keys(&toml::Table::try_from(&full).expect("a table")));
+    assert_eq!(
+        keys(&whole),
+        keys(&toml::Table::try_from(&full).expect("a table"))
+    );
 }

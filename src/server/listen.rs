@@ -79,7 +79,9 @@ async fn next<L: Listener>(listener: &L) -> L::Io {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::NotConnected
             | io::ErrorKind::InvalidInput
-            | io::ErrorKind::Interrupted => tracing::debug!(%error, "a client was gone before it was accepted"),
+            | io::ErrorKind::Interrupted => {
+                tracing::debug!(%error, "a client was gone before it was accepted")
+            }
             _ => {
                 tracing::warn!(%error, "no connection can be accepted for now");
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
@@ -97,7 +99,11 @@ impl<Io: Connected> Connected for Connection<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

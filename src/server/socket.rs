@@ -20,11 +20,17 @@ impl Socket {
     pub(super) async fn bind(path: &Path) -> io::Result<(Self, UnixListener)> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "there is a file that is no socket",
+                ));
             }
             Ok(_) => {
                 if UnixStream::connect(path).await.is_ok() {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        "another server listens there",
+                    ));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
