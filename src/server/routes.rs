@@ -1,6 +1,5 @@
 //! Which services are served, and how they say that they are.
 
-use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
