@@ -6,6 +6,8 @@
 
 use crate::service::Service;
 
+pub mod auth;
+pub mod edge;
 pub mod foreign;
 pub mod status;
 
@@ -13,6 +15,7 @@ mod convert;
 mod engine_service;
 mod frame;
 mod page_token;
+mod repair;
 mod session_service;
 mod stream;
 mod thread_service;

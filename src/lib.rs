@@ -6,7 +6,14 @@
 
 pub mod api;
 pub mod body;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod domain;
 pub mod pb;
+pub mod server;
 pub mod service;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
+pub mod upkeep;
