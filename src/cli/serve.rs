@@ -144,7 +144,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store that lies in the data folder.
+pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let folder = config.data_folder()?;
     fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
