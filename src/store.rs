@@ -29,6 +29,8 @@ use crate::domain::{
 };
 
 pub mod batch;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod memory;
 
 /// Why a store did not do what it was asked.
