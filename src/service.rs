@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::domain::{
-    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, Seq, Session, SessionId, Time,
-    Tip,
+    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, Seq, Session, SessionId,
+    Time, Tip,
 };
 use crate::store::{self, Committed, Store};
 
@@ -96,7 +96,12 @@ pub struct Service {
 impl Service {
     /// A service over `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, limits: Limits) -> Self {
-        Self { store, clock, ids, limits: Arc::new(limits) }
+        Self {
+            store,
+            clock,
+            ids,
+            limits: Arc::new(limits),
+        }
     }
 
     /// The limits in force.
@@ -125,16 +130,24 @@ impl Service {
     }
 
     async fn commit(&self, call: Call, command: Command) -> Result<Committed, Error> {
-        let proposal = Proposal { namespace: call.namespace, request: call.request, command };
+        let proposal = Proposal {
+            namespace: call.namespace,
+            request: call.request,
+            command,
+        };
         Ok(self.store.commit(proposal, self.clock.now()).await?)
     }
 
     /// What an earlier call under the same request_id did: for use cases that read much before they
     /// commit, as the receipt is looked up before every other check.
     async fn replayed(&self, call: &Call) -> Result<Option<Outcome>, Error> {
-        let Some(request) = &call.request else { return Ok(None) };
+        let Some(request) = &call.request else {
+            return Ok(None);
+        };
         match self.store.receipt(&call.namespace, &request.id).await? {
-            Some(receipt) if receipt.fingerprint != request.fingerprint => Err(Refusal::RequestIdReused.into()),
+            Some(receipt) if receipt.fingerprint != request.fingerprint => {
+                Err(Refusal::RequestIdReused.into())
+            }
             Some(receipt) => Ok(Some(receipt.outcome)),
             None => Ok(None),
         }
@@ -154,7 +167,8 @@ impl Service {
             return Ok(tip.tally.clone());
         }
         let meta = self.store.entry_meta(&tip.log, seq).await?;
-        let meta = meta.ok_or_else(|| store::Error::corrupt(format!("entry {seq} of log {}", tip.log.id), "missing"))?;
+        let meta = meta
+            .ok_or_else(|| store::Error::corrupt(format!("entry {seq} of log {}", tip.log.id), "missing"))?;
         Ok(meta.tally)
     }
 }

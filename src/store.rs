@@ -69,6 +69,10 @@ impl Error {
     }
 
     /// The row `row` is damaged.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "errors and literals alike come by value"
+    )]
     pub fn corrupt(row: impl Into<String>, reason: impl ToString) -> Self {
         Self::Corrupt {
             row: row.into(),

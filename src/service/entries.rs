@@ -11,7 +11,9 @@ use crate::domain::id::{EntryId, Revision};
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::domain::proposal::SessionCommand;
 use crate::domain::query::{Bound, End, Page, Range};
-use crate::domain::{Command, Entry, Kind, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Tip};
+use crate::domain::{
+    Command, Entry, Kind, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Tip,
+};
 use crate::store;
 
 use super::sessions::{at_revision, standing};
@@ -75,12 +77,24 @@ impl Service {
         entries: Vec<NewEntry>,
         expected: Option<Revision>,
     ) -> Result<Appended, Error> {
-        let command = SessionCommand::Append { id, entries, expected };
+        let command = SessionCommand::Append {
+            id,
+            entries,
+            expected,
+        };
         let committed = self.commit(call, Command::Session(command)).await?;
         match committed.outcome {
-            Outcome::Appended { session, first, last, added } => {
-                Ok(Appended { session: standing(committed.session, &session)?, first, last, added })
-            }
+            Outcome::Appended {
+                session,
+                first,
+                last,
+                added,
+            } => Ok(Appended {
+                session: standing(committed.session, &session)?,
+                first,
+                last,
+                added,
+            }),
             outcome => Err(mismatched(&outcome)),
         }
     }
@@ -99,19 +113,31 @@ impl Service {
         let session = self.session(ns, id, revision).await?;
         let last = session.tip.seq();
         let mut after = window.after.unwrap_or(Seq::ZERO);
-        let mut to = window.before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
+        let mut to = window
+            .before
+            .map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
         match window.end {
             End::Oldest => after = after.max(from.unwrap_or(Seq::ZERO)),
             End::Newest => to = from.map_or(to, |from| to.min(Seq(from.0.saturating_sub(1)))),
         }
         if after >= to {
-            return Ok(Page { rows: Vec::new(), next: None });
+            return Ok(Page {
+                rows: Vec::new(),
+                next: None,
+            });
         }
-        let range = Range { after, to, from: window.end };
+        let range = Range {
+            after,
+            to,
+            from: window.end,
+        };
         let rows = self.store.entries(&session.tip.log, range, bound).await?;
         let next = match window.end {
             End::Oldest => rows.last().map(|entry| entry.meta.seq).filter(|seq| *seq < to),
-            End::Newest => rows.first().map(|entry| entry.meta.seq).filter(|seq| *seq > after.next()),
+            End::Newest => rows
+                .first()
+                .map(|entry| entry.meta.seq)
+                .filter(|seq| *seq > after.next()),
         };
         Ok(Page { rows, next })
     }
@@ -134,7 +160,8 @@ impl Service {
             return Ok(stream::empty().boxed());
         }
         let first = self.store.seek(tip, Count::Visible, read.from).await?;
-        let first = first.ok_or_else(|| store::Error::corrupt(format!("log {}", tip.log.id), "a tally is off"))?;
+        let first =
+            first.ok_or_else(|| store::Error::corrupt(format!("log {}", tip.log.id), "a tally is off"))?;
         let after = Seq(first.meta.seq.0 - 1);
         let bodies = self.bodies(tip, after, |entry| entry.meta.mark.is_visible());
         Ok(limited(bodies, 0, wanted))
@@ -145,7 +172,11 @@ impl Service {
         let is_context = |entry: &Entry| entry.meta.mark.is_context();
         let wanted = read.limit.unwrap_or(u64::MAX);
         if tip.tally.checkpoint == Seq::ZERO {
-            return Ok(limited(self.bodies(tip, Seq::ZERO, is_context), read.from, wanted));
+            return Ok(limited(
+                self.bodies(tip, Seq::ZERO, is_context),
+                read.from,
+                wanted,
+            ));
         }
         let at = tip.tally.checkpoint;
         let checkpoint = self.entry_at(tip, at).await?;
@@ -157,7 +188,9 @@ impl Service {
             self.pointed(tip, &checkpoint).await?
         };
         let head = stream::iter(chunks(head)).map(Ok);
-        let rest = self.bodies(tip, after, move |entry| is_context(entry) && Some(entry.meta.seq) != left_out);
+        let rest = self.bodies(tip, after, move |entry| {
+            is_context(entry) && Some(entry.meta.seq) != left_out
+        });
         Ok(limited(head.chain(rest).boxed(), read.from, wanted))
     }
 
@@ -171,19 +204,38 @@ impl Service {
         let summary = self.message_named(tip, &checkpoint.summary_message_id).await?;
         let last = self.message_named(tip, &checkpoint.last_message_id).await?;
         let at = summary.as_ref().map(|entry| entry.meta.seq);
-        let after = last.map(|entry| entry.meta.seq).or(at).unwrap_or(tip.tally.checkpoint);
+        let after = last
+            .map(|entry| entry.meta.seq)
+            .or(at)
+            .unwrap_or(tip.tally.checkpoint);
         Ok((summary.map(|entry| entry.body).into_iter().collect(), after, at))
     }
 
     async fn message_named(&self, tip: &Tip, id: &str) -> Result<Option<Entry>, Error> {
-        let Ok(id) = EntryId::parse(id, "message_id") else { return Ok(None) };
+        let Ok(id) = EntryId::parse(id, "message_id") else {
+            return Ok(None);
+        };
         let entry = self.store.entry_by_id(tip, &id).await?;
         Ok(entry.filter(|entry| entry.meta.mark.kind == Kind::Message))
     }
 
     async fn entry_at(&self, tip: &Tip, seq: Seq) -> Result<Entry, Error> {
-        let range = Range { after: Seq(seq.0 - 1), to: seq, from: End::Oldest };
-        let mut rows = self.store.entries(&tip.log, range, Bound { rows: 1, bytes: PAGE_BYTES_MAX }).await?;
+        let range = Range {
+            after: Seq(seq.0 - 1),
+            to: seq,
+            from: End::Oldest,
+        };
+        let mut rows = self
+            .store
+            .entries(
+                &tip.log,
+                range,
+                Bound {
+                    rows: 1,
+                    bytes: PAGE_BYTES_MAX,
+                },
+            )
+            .await?;
         let missing = || store::Error::corrupt(format!("entry {seq} of log {}", tip.log.id), "missing");
         Ok(rows.pop().ok_or_else(missing)?)
     }
@@ -197,26 +249,45 @@ impl Service {
                 if after >= to {
                     return Ok(None);
                 }
-                let range = Range { after, to, from: End::Oldest };
-                let bound = Bound { rows: PAGE_ROWS_MAX, bytes: PAGE_BYTES_MAX };
+                let range = Range {
+                    after,
+                    to,
+                    from: End::Oldest,
+                };
+                let bound = Bound {
+                    rows: PAGE_ROWS_MAX,
+                    bytes: PAGE_BYTES_MAX,
+                };
                 let rows = store.entries(&log, range, bound).await?;
                 match rows.last().map(|entry| entry.meta.seq) {
                     Some(last) => Ok(Some((rows, last))),
-                    None => Err(Error::from(store::Error::corrupt(format!("log {}", log.id), "entries are missing"))),
+                    None => Err(Error::from(store::Error::corrupt(
+                        format!("log {}", log.id),
+                        "entries are missing",
+                    ))),
                 }
             }
         });
-        let kept = chunks.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
+        let kept =
+            chunks.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
         kept.boxed()
     }
 }
 
 fn in_range(from: u64, count: u64) -> Result<(), Error> {
-    if from > count { Err(Refusal::IndexOutOfRange { count }.into()) } else { Ok(()) }
+    if from > count {
+        Err(Refusal::IndexOutOfRange { count }.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent.
-fn limited(messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'static, skip: u64, take: u64) -> Messages {
+fn limited(
+    messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'static,
+    skip: u64,
+    take: u64,
+) -> Messages {
     let cut = messages.scan((skip, take), |(skip, take), chunk| {
         if *take == 0 {
             return std::future::ready(None);
@@ -231,7 +302,8 @@ fn limited(messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'sta
         });
         std::future::ready(Some(chunk))
     });
-    cut.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed()
+    cut.try_filter(|chunk| std::future::ready(!chunk.is_empty()))
+        .boxed()
 }
 
 /// Messages in chunks of at most 2 MiB or one message.

@@ -52,7 +52,10 @@ impl Service {
         if let Some(outcome) = self.replayed(&call).await? {
             return self.forked_before(&call, outcome).await;
         }
-        let id = fork.id.clone().unwrap_or_else(|| SessionId::from_uuid(self.fresh_id()));
+        let id = fork
+            .id
+            .clone()
+            .unwrap_or_else(|| SessionId::from_uuid(self.fresh_id()));
         for _ in 0..MOVED_RETRIES_MAX {
             let (command, removed) = self.resolved(&call, &fork, &id).await?;
             let committed = match self.commit(call.clone(), command).await {
@@ -62,12 +65,20 @@ impl Service {
             if committed.replayed {
                 return self.forked_before(&call, committed.outcome).await;
             }
-            return Ok(Forked { session: standing(committed.session, &id)?, removed });
+            return Ok(Forked {
+                session: standing(committed.session, &id)?,
+                removed,
+            });
         }
         Err(Refusal::Moved { session: fork.source }.into())
     }
 
-    async fn resolved(&self, call: &Call, fork: &Fork, id: &SessionId) -> Result<(Command, Option<Bytes>), Error> {
+    async fn resolved(
+        &self,
+        call: &Call,
+        fork: &Fork,
+        id: &SessionId,
+    ) -> Result<(Command, Option<Bytes>), Error> {
         let source = self.found(&call.namespace, &fork.source).await?;
         at_revision(&source, fork.revision)?;
         let Cut { tally, removed } = self.cut(&source, &fork.point).await?;
@@ -77,7 +88,10 @@ impl Service {
             source_log: source.tip.log.id,
             cut: tally,
             preview,
-            removed: removed.as_ref().map(|entry| Removed { entry: entry.meta.id.clone(), seq: entry.meta.seq }),
+            removed: removed.as_ref().map(|entry| Removed {
+                entry: entry.meta.id.clone(),
+                seq: entry.meta.seq,
+            }),
             title: fork.title.clone(),
             id: id.clone(),
             log: self.fresh_log(),
@@ -89,22 +103,35 @@ impl Service {
     async fn cut(&self, source: &Session, point: &Point) -> Result<Cut, Error> {
         let end = &source.tip.tally;
         let message = match point {
-            Point::MessageIndex(index) => self.counted(source, Count::Visible, Count::Visible.number(*index, end)?).await?,
-            Point::UserMessageIndex(index) => self.counted(source, Count::Users, Count::Users.number(*index, end)?).await?,
+            Point::MessageIndex(index) => {
+                self.counted(source, Count::Visible, Count::Visible.number(*index, end)?)
+                    .await?
+            }
+            Point::UserMessageIndex(index) => {
+                self.counted(source, Count::Users, Count::Users.number(*index, end)?)
+                    .await?
+            }
             Point::TurnsFromEnd(turns) => {
                 let back = Count::MainUsers.number(*turns, end)?;
-                self.counted(source, Count::MainUsers, end.main_users - 1 - back).await?
+                self.counted(source, Count::MainUsers, end.main_users - 1 - back)
+                    .await?
             }
             Point::BeforeMessage(id) => self.named(source, id).await?,
             Point::ThroughMessage(id) => {
                 let message = self.named(source, id).await?;
                 fork::after(&message.meta)?;
-                return Ok(Cut { tally: message.meta.tally, removed: None });
+                return Ok(Cut {
+                    tally: message.meta.tally,
+                    removed: None,
+                });
             }
         };
         fork::before(&message.meta)?;
         let tally = self.tally_at(&source.tip, Seq(message.meta.seq.0 - 1)).await?;
-        Ok(Cut { tally, removed: Some(message) })
+        Ok(Cut {
+            tally,
+            removed: Some(message),
+        })
     }
 
     async fn counted(&self, source: &Session, count: Count, number: u64) -> Result<Entry, Error> {
@@ -116,7 +143,13 @@ impl Service {
     async fn named(&self, source: &Session, id: &EntryId) -> Result<Entry, Error> {
         let entry = self.store.entry_by_id(&source.tip, id).await?;
         let message = entry.filter(|entry| entry.meta.mark.role.is_some());
-        message.ok_or_else(|| Refusal::NotFound { noun: Noun::Message, id: id.to_string() }.into())
+        message.ok_or_else(|| {
+            Refusal::NotFound {
+                noun: Noun::Message,
+                id: id.to_string(),
+            }
+            .into()
+        })
     }
 
     /// The preview of a session that ends at a cut: of the last user text before it.
@@ -131,7 +164,12 @@ impl Service {
     /// What an earlier call under the same request_id answered; the removed message is read again where
     /// its session still has it.
     async fn forked_before(&self, call: &Call, outcome: Outcome) -> Result<Forked, Error> {
-        let Outcome::Forked { session: id, source, removed } = outcome else {
+        let Outcome::Forked {
+            session: id,
+            source,
+            removed,
+        } = outcome
+        else {
             return Err(mismatched(&outcome));
         };
         let session = self.found(&call.namespace, &id).await?;
@@ -140,6 +178,9 @@ impl Service {
             (Some(source), Some(removed)) => self.store.entry_by_id(&source.tip, &removed.entry).await?,
             (Some(_) | None, Some(_) | None) => None,
         };
-        Ok(Forked { session, removed: removed.map(|entry| entry.body) })
+        Ok(Forked {
+            session,
+            removed: removed.map(|entry| entry.body),
+        })
     }
 }

@@ -51,9 +51,18 @@ pub struct Saved {
 impl Service {
     /// Writes what a thread said since the last save to its session.
     pub async fn save_session(&self, call: Call, save: Save) -> Result<Saved, Error> {
-        if let Some(Outcome::Saved { session, message_count, created }) = self.replayed(&call).await? {
+        if let Some(Outcome::Saved {
+            session,
+            message_count,
+            created,
+        }) = self.replayed(&call).await?
+        {
             let session = self.found(&call.namespace, &session).await?;
-            return Ok(Saved { session, message_count, created });
+            return Ok(Saved {
+                session,
+                message_count,
+                created,
+            });
         }
         let fresh = SessionId::from_uuid(self.fresh_id());
         for _ in 0..MOVED_RETRIES_MAX {
@@ -63,13 +72,22 @@ impl Service {
                 committed => committed?,
             };
             return match committed.outcome {
-                Outcome::Saved { session, message_count, created } => {
-                    Ok(Saved { session: standing(committed.session, &session)?, message_count, created })
-                }
+                Outcome::Saved {
+                    session,
+                    message_count,
+                    created,
+                } => Ok(Saved {
+                    session: standing(committed.session, &session)?,
+                    message_count,
+                    created,
+                }),
                 outcome => Err(mismatched(&outcome)),
             };
         }
-        Err(Refusal::Moved { session: save.session.unwrap_or(fresh) }.into())
+        Err(Refusal::Moved {
+            session: save.session.unwrap_or(fresh),
+        }
+        .into())
     }
 
     /// The command that saves the thread as it is now.
@@ -80,7 +98,8 @@ impl Service {
         let session = self.store.session(ns, id).await?;
         let Plan { after, from, base } = plan(&thread, session.as_deref())?;
         let mut staging = Staging::onto(self, ns.clone(), from.as_ref().or(base.as_ref()));
-        self.messages_of(&thread, after, from.as_ref().or(base.as_ref()), &mut staging).await?;
+        self.messages_of(&thread, after, from.as_ref().or(base.as_ref()), &mut staging)
+            .await?;
         let command = proposal::Save {
             thread: thread.id.clone(),
             change: thread.change,
@@ -105,19 +124,27 @@ impl Service {
         let mut rebuild = Rebuild::new(thread.profile.setting.model.clone());
         let mut taken = HashSet::new();
         let mut query = query::Items { turn: None, after };
-        let bound = Bound { rows: PAGE_ROWS_MAX, bytes: PAGE_BYTES_MAX };
+        let bound = Bound {
+            rows: PAGE_ROWS_MAX,
+            bytes: PAGE_BYTES_MAX,
+        };
         while query.after < Seq(thread.items) {
             let items = self.store.items(thread.journal, &query, bound).await?;
             let Some(last) = items.last() else {
-                return Err(store::Error::corrupt(format!("journal {}", thread.journal), "items are missing").into());
+                return Err(store::Error::corrupt(
+                    format!("journal {}", thread.journal),
+                    "items are missing",
+                )
+                .into());
             };
             query.after = last.seq;
             let usage = self.usage_of(thread, &items).await?;
             let known = self.taken_ids(onto, &items).await?;
             taken.extend(known);
             for item in &items {
-                let blocks = body::item_blocks(&item.body, item.kind)
-                    .map_err(|error| store::Error::corrupt(format!("item {} of {}", item.seq, thread.journal), error))?;
+                let blocks = body::item_blocks(&item.body, item.kind).map_err(|error| {
+                    store::Error::corrupt(format!("item {} of {}", item.seq, thread.journal), error)
+                })?;
                 let turn_usage = usage.get(&item.turn).copied().flatten();
                 for message in rebuild.push(item, blocks, turn_usage) {
                     staging.push(self.entry(message, &mut taken)).await?;
@@ -139,7 +166,11 @@ impl Service {
         body::compose(&message)
     }
 
-    async fn usage_of(&self, thread: &Thread, items: &[Item]) -> Result<HashMap<TurnId, Option<Usage>>, Error> {
+    async fn usage_of(
+        &self,
+        thread: &Thread,
+        items: &[Item],
+    ) -> Result<HashMap<TurnId, Option<Usage>>, Error> {
         let named: HashSet<TurnId> = items.iter().map(|item| item.turn.clone()).collect();
         let named: Vec<TurnId> = named.into_iter().collect();
         let turns = self.store.turns(thread.journal, &named).await?;
@@ -148,7 +179,9 @@ impl Service {
 
     /// Which of the items' ids are entries of the session already.
     async fn taken_ids(&self, onto: Option<&Tip>, items: &[Item]) -> Result<HashSet<EntryId>, Error> {
-        let Some(tip) = onto else { return Ok(HashSet::new()) };
+        let Some(tip) = onto else {
+            return Ok(HashSet::new());
+        };
         let ids: Vec<EntryId> = items.iter().map(|item| EntryId::from(&item.id)).collect();
         Ok(self.store.known_entries(tip, &ids).await?)
     }

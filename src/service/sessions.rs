@@ -20,7 +20,15 @@ impl Service {
     ) -> Result<Arc<Session>, Error> {
         let id = id.unwrap_or_else(|| SessionId::from_uuid(self.fresh_id()));
         let draft = Box::new(draft);
-        self.change(call, SessionCommand::Create { id, log: self.fresh_log(), draft }).await
+        self.change(
+            call,
+            SessionCommand::Create {
+                id,
+                log: self.fresh_log(),
+                draft,
+            },
+        )
+        .await
     }
 
     /// A session, deleted ones included, at its present revision.
@@ -53,7 +61,15 @@ impl Service {
         change: Change,
         etag: Option<Etag>,
     ) -> Result<Arc<Session>, Error> {
-        self.change(call, SessionCommand::Update { id, change: Box::new(change), etag }).await
+        self.change(
+            call,
+            SessionCommand::Update {
+                id,
+                change: Box::new(change),
+                etag,
+            },
+        )
+        .await
     }
 
     /// Deletes a session and its sub-sessions; `None` where it is gone.
@@ -64,7 +80,9 @@ impl Service {
         mode: Deletion,
         etag: Option<Etag>,
     ) -> Result<Option<Arc<Session>>, Error> {
-        let committed = self.commit(call, Command::Session(SessionCommand::Delete { id, mode, etag })).await?;
+        let committed = self
+            .commit(call, Command::Session(SessionCommand::Delete { id, mode, etag }))
+            .await?;
         Ok(committed.session)
     }
 
@@ -90,9 +108,11 @@ pub(super) fn standing(session: Option<Arc<Session>>, id: &SessionId) -> Result<
 /// Past heads are not kept yet: only the present revision is there.
 pub(super) fn at_revision(session: &Session, revision: Option<Revision>) -> Result<(), Error> {
     match revision {
-        Some(revision) if revision != session.revision => {
-            Err(Refusal::NotFound { noun: Noun::Revision, id: format!("{}@{revision}", session.id) }.into())
+        Some(revision) if revision != session.revision => Err(Refusal::NotFound {
+            noun: Noun::Revision,
+            id: format!("{}@{revision}", session.id),
         }
+        .into()),
         Some(_) | None => Ok(()),
     }
 }

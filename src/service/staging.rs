@@ -30,12 +30,23 @@ impl<'a> Staging<'a> {
         let log = Arc::new(from.map_or_else(|| Log::root(id), |from| from.log.child(id, &from.tally)));
         let tip = Tip::start_of(log.clone());
         let (pending, bytes, staged, preview, title) = (Vec::new(), 0, false, None, None);
-        Self { service, namespace, log, tip, pending, bytes, staged, preview, title }
+        Self {
+            service,
+            namespace,
+            log,
+            tip,
+            pending,
+            bytes,
+            staged,
+            preview,
+            title,
+        }
     }
 
     /// Takes one more entry, and writes what has come together when it fills a commit.
     pub(super) async fn push(&mut self, entry: NewEntry) -> Result<(), Error> {
-        let full = self.pending.len() >= COMMIT_ENTRIES_MAX || self.bytes + entry.body.len() > COMMIT_BYTES_MAX;
+        let full =
+            self.pending.len() >= COMMIT_ENTRIES_MAX || self.bytes + entry.body.len() > COMMIT_BYTES_MAX;
         if full && !self.pending.is_empty() {
             self.stage().await?;
         }
@@ -47,12 +58,19 @@ impl<'a> Staging<'a> {
     /// What the commit is to write.
     pub(super) async fn finish(mut self) -> Result<Written, Error> {
         if !self.staged {
-            return Ok(Written::Inline { log: self.log.id, entries: self.pending });
+            return Ok(Written::Inline {
+                log: self.log.id,
+                entries: self.pending,
+            });
         }
         if !self.pending.is_empty() {
             self.stage().await?;
         }
-        Ok(Written::Staged { tip: self.tip, preview: self.preview, title: self.title })
+        Ok(Written::Staged {
+            tip: self.tip,
+            preview: self.preview,
+            title: self.title,
+        })
     }
 
     async fn stage(&mut self) -> Result<(), Error> {
@@ -70,8 +88,12 @@ impl<'a> Staging<'a> {
     }
 
     fn note_opening(&mut self, new: &NewEntry) {
-        let Payload::Message(facts) = &new.payload else { return };
-        let Some(opening) = facts.opening.as_ref().filter(|_| !facts.in_sub_session) else { return };
+        let Payload::Message(facts) = &new.payload else {
+            return;
+        };
+        let Some(opening) = facts.opening.as_ref().filter(|_| !facts.in_sub_session) else {
+            return;
+        };
         self.preview = Some(opening.preview.clone());
         if self.title.is_none() && !opening.title.is_empty() {
             self.title = Some(opening.title.clone());
@@ -86,7 +108,15 @@ async fn write(
     after: Seq,
     entries: Vec<Entry>,
 ) -> Result<(), Error> {
-    let call = Call { namespace: namespace.clone(), request: None };
-    service.commit(call, Command::Upkeep(UpkeepCommand::Stage { log, after, entries })).await?;
+    let call = Call {
+        namespace: namespace.clone(),
+        request: None,
+    };
+    service
+        .commit(
+            call,
+            Command::Upkeep(UpkeepCommand::Stage { log, after, entries }),
+        )
+        .await?;
     Ok(())
 }

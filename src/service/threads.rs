@@ -36,7 +36,12 @@ impl Service {
     ) -> Result<Arc<Thread>, Error> {
         let id = id.unwrap_or_else(|| ThreadId::from_uuid(self.fresh_id()));
         let journal = self.fresh_log();
-        let command = ThreadCommand::Create { id, journal, draft: Box::new(draft), epoch };
+        let command = ThreadCommand::Create {
+            id,
+            journal,
+            draft: Box::new(draft),
+            epoch,
+        };
         self.standing_thread(call, command).await
     }
 
@@ -64,7 +69,11 @@ impl Service {
         change: Change,
         epoch: Option<u64>,
     ) -> Result<Arc<Thread>, Error> {
-        let command = ThreadCommand::Update { id, change: Box::new(change), epoch };
+        let command = ThreadCommand::Update {
+            id,
+            change: Box::new(change),
+            epoch,
+        };
         self.standing_thread(call, command).await
     }
 
@@ -77,7 +86,9 @@ impl Service {
         epoch: Option<u64>,
     ) -> Result<Option<Arc<Thread>>, Error> {
         let before = self.store.thread(&call.namespace, &id).await?;
-        let committed = self.commit(call, Command::Thread(ThreadCommand::Delete { id, epoch })).await?;
+        let committed = self
+            .commit(call, Command::Thread(ThreadCommand::Delete { id, epoch }))
+            .await?;
         Ok(committed.thread.or(before))
     }
 
@@ -90,7 +101,8 @@ impl Service {
         epoch: Option<u64>,
     ) -> Result<Turn, Error> {
         let turn = turn.unwrap_or_else(|| TurnId::from_uuid(self.fresh_id()));
-        self.turn(call, ThreadCommand::StartTurn { id, turn, epoch }).await
+        self.turn(call, ThreadCommand::StartTurn { id, turn, epoch })
+            .await
     }
 
     /// Adds or replaces items of a running turn; the seqs they span.
@@ -102,7 +114,12 @@ impl Service {
         items: Vec<NewItem>,
         epoch: Option<u64>,
     ) -> Result<(Seq, Seq), Error> {
-        let command = ThreadCommand::AppendItems { id, turn, items, epoch };
+        let command = ThreadCommand::AppendItems {
+            id,
+            turn,
+            items,
+            epoch,
+        };
         let Committed { outcome, .. } = self.commit(call, Command::Thread(command)).await?;
         match outcome {
             Outcome::Items { first, last, .. } => Ok((first, last)),
@@ -122,7 +139,18 @@ impl Service {
         error: String,
         epoch: Option<u64>,
     ) -> Result<Turn, Error> {
-        self.turn(call, ThreadCommand::FinishTurn { id, turn, status, usage, error, epoch }).await
+        self.turn(
+            call,
+            ThreadCommand::FinishTurn {
+                id,
+                turn,
+                status,
+                usage,
+                error,
+                epoch,
+            },
+        )
+        .await
     }
 
     /// A page of a thread's own items, with the turns they belong to.
@@ -140,14 +168,25 @@ impl Service {
         {
             return Err(no_turn(turn));
         }
-        let query = query::Items { turn, after: after.unwrap_or(Seq::ZERO) };
-        let wanted = Bound { rows: bound.rows + 1, ..bound };
+        let query = query::Items {
+            turn,
+            after: after.unwrap_or(Seq::ZERO),
+        };
+        let wanted = Bound {
+            rows: bound.rows + 1,
+            ..bound
+        };
         let mut items = self.store.items(thread.journal, &query, wanted).await?;
-        let bytes_full = items.len() < wanted.rows && items.iter().map(|item| item.body.len()).sum::<usize>() >= bound.bytes;
+        let bytes_full = items.len() < wanted.rows
+            && items.iter().map(|item| item.body.len()).sum::<usize>() >= bound.bytes;
         let more = items.len() > bound.rows || bytes_full;
         items.truncate(bound.rows);
         let next = items.last().map(|item| item.seq).filter(|_| more);
-        let named: BTreeSet<TurnId> = items.iter().map(|item| item.turn.clone()).chain(query.turn).collect();
+        let named: BTreeSet<TurnId> = items
+            .iter()
+            .map(|item| item.turn.clone())
+            .chain(query.turn)
+            .collect();
         let named: Vec<TurnId> = named.into_iter().collect();
         let turns = self.store.turns(thread.journal, &named).await?;
         Ok(ItemsPage { items, turns, next })
@@ -164,7 +203,11 @@ impl Service {
     async fn turn(&self, call: Call, command: ThreadCommand) -> Result<Turn, Error> {
         let ns = call.namespace.clone();
         let committed = self.commit(call, Command::Thread(command)).await?;
-        let Outcome::Turn { thread: id, turn: turn_id } = committed.outcome else {
+        let Outcome::Turn {
+            thread: id,
+            turn: turn_id,
+        } = committed.outcome
+        else {
             return Err(mismatched(&committed.outcome));
         };
         if let Some(turn) = committed.turn {
@@ -180,5 +223,9 @@ impl Service {
 }
 
 fn no_turn(id: &TurnId) -> Error {
-    Refusal::NotFound { noun: Noun::Turn, id: id.to_string() }.into()
+    Refusal::NotFound {
+        noun: Noun::Turn,
+        id: id.to_string(),
+    }
+    .into()
 }

@@ -58,7 +58,12 @@ pub(super) struct Rebuild {
 impl Rebuild {
     /// Nothing yet; assistant messages will name `model`.
     pub(super) fn new(model: String) -> Self {
-        Self { model, turn: None, open: None, whole: None }
+        Self {
+            model,
+            turn: None,
+            open: None,
+            whole: None,
+        }
     }
 
     /// Takes the next item with its blocks and its turn's usage; the messages that are whole with it.
@@ -68,7 +73,9 @@ impl Rebuild {
             done.extend(self.end_turn());
             self.turn = Some((item.turn.clone(), usage));
         }
-        let Some(group) = Group::of(item.kind) else { return done };
+        let Some(group) = Group::of(item.kind) else {
+            return done;
+        };
         let continues = group != Group::User && self.open.as_ref().is_some_and(|(open, _)| *open == group);
         if blocks.is_empty() && group != Group::User {
             return done;
@@ -97,7 +104,11 @@ impl Rebuild {
             role: group.role(),
             blocks,
             turn: item.turn.clone(),
-            model: if group == Group::Assistant { self.model.clone() } else { String::new() },
+            model: if group == Group::Assistant {
+                self.model.clone()
+            } else {
+                String::new()
+            },
             usage: None,
             create_time: item.create_time,
         }
