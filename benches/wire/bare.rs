@@ -14,10 +14,10 @@ use futures_util::stream;
 use prost::Message as _;
 use sessiond::pb;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
@@ -43,7 +43,7 @@ pub(crate) fn serve(arguments: &mut impl Iterator<Item = String>) -> Result<()> 
         fs::write(ready_file, format!("{}\n", listener.local_addr()?))?;
         tonic::transport::Server::builder()
             .add_service(Bare::new())
-            .serve_with_incoming(TcpListenerStream::new(listener))
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
             .await?;
         Ok(())
     })
