@@ -58,3 +58,6 @@ impl Engines {
         Self { _service: service }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,11 @@ use crate::domain::{
 };
 
 pub mod batch;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod memory;
+mod record;
+pub mod sqlite;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,11 @@ use crate::domain::{Digest, Invalid, Namespace, Refusal, RequestId, proposal};
 use crate::pb;
 use crate::service::{Call, Service};
 
+use super::status;
+
+/// The largest request that is converted where it came in: a millisecond's work.
+const INLINE_BYTES_MAX: usize = 512 * 1024;
+
 /// A request in a namespace.
 pub(super) trait Scoped: Message {
     /// The name of its type.
@@ -58,6 +63,25 @@ pub(super) fn mutation<M: Mutation>(request: Request<M>) -> Result<(Call, M), St
         },
         request,
     ))
+}
+
+/// Converts a request that may be large; a large one away from the threads that serve connections.
+pub(super) async fn converted<M: Scoped + 'static, T: Send + 'static>(
+    request: M,
+    convert: impl FnOnce(M) -> Result<T, Invalid> + Send + 'static,
+) -> Result<Result<T, Invalid>, Status> {
+    if request.encoded_len() <= INLINE_BYTES_MAX {
+        return Ok(convert(request));
+    }
+    let converted = tokio::task::spawn_blocking(move || convert(request)).await;
+    converted.map_err(|failed| {
+        tracing::error!(
+            panicked = failed.is_panic(),
+            request = M::NAME,
+            "a conversion did not end"
+        );
+        status::internal()
+    })
 }
 
 /// What a mutation's conversion has come to. A request_id is looked up before every other check, so a request that is

@@ -111,7 +111,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .with_context(|| format!("cannot remove the old {}", ready.0.display()))?;
     }
     let store = open(&config).await?;
-    let running = Server::start(&config, store).await?;
+    let running = match Server::start(&config, store.clone()).await {
+        Ok(running) => running,
+        Err(error) => {
+            store.close().await;
+            return Err(error.into());
+        }
+    };
     announce(&config, &running);
     if let Some(ready) = &ready {
         let written = ready.write(running.addr());

@@ -10,7 +10,7 @@ use crate::pb;
 use crate::service::Service;
 
 /// The services that the health service knows by name, and itself under the empty name.
-const NAMES: [&str; 1] = [""];
+pub(super) const NAMES: [&str; 1] = [""];
 
 /// Says whether the services take calls.
 #[derive(Clone, Debug)]
