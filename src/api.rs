@@ -8,7 +8,6 @@ use crate::service::Service;
 
 pub mod auth;
 pub mod edge;
-pub mod foreign;
 pub mod status;
 
 mod convert;

@@ -47,8 +47,6 @@ struct Cli {
     command: Command,
 }
 
-// One value lives for as long as the program.
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is read once")]
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),

@@ -5,8 +5,10 @@ use futures_util::TryStreamExt as _;
 use prost::Message as _;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _};
 
+use super::auth::Anyone;
+use super::edge::{EdgeLayer, Stop};
 use super::*;
 use crate::domain::Limits;
 use crate::pb;
@@ -372,7 +374,7 @@ async fn what_comes_later_says_so() {
     );
 }
 
-/// Calls GetSession with raw bytes, through tonic's own decoding.
+/// Calls GetSession with raw bytes, through the edge and tonic's own decoding.
 async fn raw(bytes: &[u8]) -> (Code, String) {
     let mut framed = vec![0];
     framed.extend(u32::try_from(bytes.len()).expect("short").to_be_bytes());
@@ -384,10 +386,8 @@ async fn raw(bytes: &[u8]) -> (Code, String) {
         ))))
         .expect("a request");
     let server = SessionServiceServer::new(Sessions::new(service())).max_decoding_message_size(64);
-    let response = server
-        .oneshot(request)
-        .await
-        .map(foreign::completed(&Limits::default()));
+    let edge = EdgeLayer::new(Arc::new(Anyone), Limits::default(), Stop::default());
+    let response = edge.layer(server).oneshot(request).await;
     let status = Status::from_header_map(response.expect("a response").headers()).expect("a status");
     (
         status.code(),

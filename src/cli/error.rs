@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::term::{clean, line};
-use crate::client::{ConnectError, Failure};
+use crate::client::{ConnectError, Failure, Violation};
 
 /// The service, a rule, or the world said no.
 pub(crate) const EXIT_REFUSED: u8 = 1;
@@ -28,6 +28,16 @@ pub(crate) enum Error {
         noun: &'static str,
         /// What was typed.
         text: String,
+    },
+    /// A number that counts back further than there is anything.
+    #[error("no {noun} -{back}: there are {count}")]
+    TooFarBack {
+        /// What was looked for.
+        noun: &'static str,
+        /// How far back.
+        back: usize,
+        /// How many there are.
+        count: usize,
     },
     /// A prefix that several ids have.
     #[error("{text:?} could be several {noun}s")]
@@ -76,6 +86,7 @@ impl Error {
             Self::Refused(_)
             | Self::Connect(_)
             | Self::Unmatched { .. }
+            | Self::TooFarBack { .. }
             | Self::Ambiguous { .. }
             | Self::Input(_)
             | Self::Declined
@@ -89,10 +100,13 @@ impl Error {
         let mut lines = vec![format!("error: {}", clean(&self.to_string()))];
         match self {
             Self::Refused(failure) => {
+                // A violation that the message tells as a whole is not told again.
+                let told = |one: &&Violation| failure.message.contains(&one.description);
                 lines.extend(
                     failure
                         .violations
                         .iter()
+                        .filter(|one| !told(one))
                         .map(|one| format!("  {}: {}", line(&one.field), line(&one.description))),
                 );
                 if let Some(after) = failure.retry_after {
@@ -119,6 +133,7 @@ impl Error {
                 );
             }
             Self::Unmatched { .. }
+            | Self::TooFarBack { .. }
             | Self::Input(_)
             | Self::Usage(_)
             | Self::Declined

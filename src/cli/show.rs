@@ -47,8 +47,8 @@ impl Show {
         self.head(screen, &session)?;
         let mut print = |screen: &mut Screen, (number, message): Numbered| -> Result<(), Error> {
             if self.remote.json {
-                write!(screen, "{}", if first { "" } else { "," })?;
-                json::print(screen, &json::value(&message))?;
+                write!(screen, "{}", if first { "\n" } else { ",\n" })?;
+                json::write(screen, &json::value(&message))?;
             } else {
                 let note = number.map(|number| format!("#{number}")).unwrap_or_default();
                 printer.message(screen, &message, &note)?;
@@ -73,7 +73,7 @@ impl Show {
             .into_iter()
             .try_for_each(|message| print(screen, message))?;
         if self.remote.json {
-            writeln!(screen, "]}}")?;
+            writeln!(screen, "\n]}}")?;
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Show {
         if self.remote.json {
             write!(screen, "{{\"session\":")?;
             json::write(screen, &json::value(session))?;
-            return Ok(writeln!(screen, ",\"messages\":[")?);
+            return Ok(write!(screen, ",\"messages\":[")?);
         }
         let look = screen.look;
         let title = if session.title.is_empty() {

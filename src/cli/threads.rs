@@ -244,7 +244,8 @@ fn print_item(screen: &mut Screen, item: &pb::Item, whole: bool) -> Result<(), E
         open_or_failed => status(open_or_failed),
     };
     let head = format!("  {:>3}  {}  {status}", item.seq, kind(item.kind()));
-    writeln!(screen, "{}  {}", look.dim(head.trim_end()), line(&item.summary))?;
+    let text = format!("{}  {}", look.dim(head.trim_end()), line(&item.summary));
+    writeln!(screen, "{}", text.trim_end())?;
     let printer = Transcript::new(look, whole);
     Ok(item
         .content

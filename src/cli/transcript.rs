@@ -99,23 +99,37 @@ impl Transcript {
     }
 
     fn result(self, out: &mut dyn Write, result: &pb::ToolResultBlock, depth: usize) -> io::Result<()> {
-        let head = match (result.is_error, result.content.is_empty()) {
-            (true, _) => self
-                .look
-                .style(Style::new().red().bold())
-                .apply_to("← error")
-                .to_string(),
-            (false, true) => self.look.dim("← (nothing)"),
-            (false, false) => self.look.dim("←"),
+        let head = if result.is_error { "← error" } else { "←" };
+        let color = if result.is_error {
+            Style::new().red().bold()
+        } else {
+            Style::new().dim()
         };
-        self.line(out, &head, depth)?;
+        let head = self.look.style(color).apply_to(head);
         if depth >= DEPTH_MAX {
-            return self.placeholder(out, &["more, too deep to show"], depth + 1);
+            return self.placeholder(out, &["more, too deep to show"], depth);
         }
-        result
-            .content
-            .iter()
-            .try_for_each(|block| self.block(out, block, depth + 1))
+        match result.content.as_slice() {
+            [] => self.line(out, &format!("{head} {}", self.look.dim("(nothing)")), depth),
+            // By far the most common: one text, which begins beside the arrow.
+            [
+                pb::ContentBlock {
+                    block: Some(Block::Text(text)),
+                    ..
+                },
+            ] => {
+                let text = clean(&self.cut(&text.text));
+                let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+                self.line(out, format!("{head} {}", self.look.dim(first)).trim_end(), depth)?;
+                self.lines(out, rest, depth + 1, &Style::new().dim())
+            }
+            blocks => {
+                self.line(out, &head.to_string(), depth)?;
+                blocks
+                    .iter()
+                    .try_for_each(|block| self.block(out, block, depth + 1))
+            }
+        }
     }
 
     fn lines(self, out: &mut dyn Write, text: &str, depth: usize, style: &Style) -> io::Result<()> {
@@ -241,7 +255,7 @@ mod tests {
         };
         assert_eq!(
             printed(&message(Role::User, vec![Block::ToolResult(result)]), false),
-            "tool  #0\n  ← error\n    no␛[2J\n\n"
+            "tool  #0\n  ← error no␛[2J\n\n"
         );
     }
 

@@ -22,13 +22,6 @@ pub struct Invalid {
     source: serde_json::Error,
 }
 
-impl Invalid {
-    /// What is wrong with it.
-    pub fn reason(&self) -> String {
-        self.source.to_string()
-    }
-}
-
 #[derive(Deserialize)]
 struct Conversation {
     #[serde(default)]
@@ -285,10 +278,10 @@ mod tests {
 
     #[test]
     fn text_comes_before_the_calls_of_the_same_message() {
-        let script = read(
-            r#"{"role":"assistant","content":"let me look","tool_calls":[
-                 {"id":"x","type":"function","function":{"name":"f","arguments":"{}"}}]}"#,
-        );
+        let call = r#"{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}}"#;
+        let script = read(&format!(
+            r#"{{"role":"assistant","content":"hm","tool_calls":[{call}]}}"#
+        ));
         assert_eq!(kinds(&script), [vec![ItemKind::AgentMessage, ItemKind::ToolCall]]);
     }
 
