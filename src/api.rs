@@ -8,7 +8,6 @@ use crate::service::Service;
 
 pub mod auth;
 pub mod edge;
-pub mod foreign;
 pub mod status;
 
 mod convert;
@@ -58,3 +57,6 @@ impl Engines {
         Self { _service: service }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 use crate::domain;
+use crate::store::sqlite::READERS_DEFAULT;
 
 mod check;
 mod env;
@@ -95,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// The server itself.
     pub server: Server,
+    /// The store.
+    pub store: Store,
     /// What the service does for itself.
     pub upkeep: Upkeep,
 }
@@ -168,6 +171,15 @@ pub struct Server {
     pub shutdown_grace_s: u64,
 }
 
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Threads that read; one writes.
+    pub readers: usize,
+}
+
 /// What the service does for itself: expiry, purges, sweeps, compaction.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -189,6 +201,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             server: Server::default(),
+            store: Store::default(),
             upkeep: Upkeep::default(),
         }
     }
@@ -239,6 +252,14 @@ impl Default for Server {
             http2_keepalive_interval_s: 30,
             http2_keepalive_timeout_s: 20,
             shutdown_grace_s: 10,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            readers: READERS_DEFAULT,
         }
     }
 }

@@ -250,3 +250,6 @@ async fn serve<L: listen::Listener>(
         tracing::error!(error = &error as &dyn std::error::Error, "serving failed");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ use crate::domain::{
 
 pub mod batch;
 pub mod memory;
+mod record;
+pub mod sqlite;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
 use super::auth::Authenticate;
-use super::repair;
+use super::{repair, status};
 use crate::domain::Limits;
 
 mod body;
@@ -144,13 +144,13 @@ impl Guard {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(repair::late());
+            return Poll::Ready(status::deadline_exceeded());
         }
         let ending = &self.ending;
         let stopped = self
             .stopped
             .get_or_insert_with(|| Box::pin(ending.clone().cancelled_owned()));
-        stopped.as_mut().poll(cx).map(|()| repair::shutting_down())
+        stopped.as_mut().poll(cx).map(|()| status::shutting_down())
     }
 }
 
@@ -175,7 +175,7 @@ where
     tokio::pin!(work);
     let response = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(Ok(done)) => Poll::Ready(done),
-        Poll::Ready(Err(_panic)) => Poll::Ready(Ok(repair::panicked().into_http())),
+        Poll::Ready(Err(_panic)) => Poll::Ready(Ok(status::internal().into_http())),
         Poll::Pending => guard.poll_end(cx).map(|status| Ok(status.into_http())),
     });
     let mut response = response.await?;

@@ -1,4 +1,4 @@
-//! Statuses that no handler made: those of the transport, which know no ErrorInfo, and those of calls that were cut off.
+//! Statuses that no handler made but the transport, which knows no ErrorInfo.
 //!
 //! A status without details was made by tonic, for everything of ours carries an ErrorInfo. What tonic 0.14 makes:
 //!
@@ -11,21 +11,11 @@
 //!
 //! It is told by the code alone, never by the message. Statuses of the health service pass as they are.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use http::HeaderMap;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::Limits;
-use crate::pb::ErrorReason;
-
-/// The `domain` of every ErrorInfo.
-const DOMAIN: &str = "sessiond";
-
-/// When a client may try again that a shutdown has sent away.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+use super::status;
+use crate::domain::{Invalid, Limits};
 
 const DETAILS_HEADER: &str = "grpc-status-details-bin";
 
@@ -39,9 +29,9 @@ pub(super) fn headers(headers: &mut HeaderMap, limits: &Limits) {
         return;
     }
     let status = match code {
-        Code::OutOfRange | Code::ResourceExhausted => oversized(limits),
-        Code::Internal => undecodable(),
-        Code::Unimplemented => unimplemented(),
+        Code::OutOfRange | Code::ResourceExhausted => status::request_too_large(limits.request_bytes_max),
+        Code::Internal => Invalid::new("request", "is no encoded message of its type").into(),
+        Code::Unimplemented => status::unimplemented("this method, or its compression,"),
         _ => return,
     };
     write(&status, headers);
@@ -55,76 +45,10 @@ pub(super) fn write(status: &Status, headers: &mut HeaderMap) {
     let _ = status.add_header(headers);
 }
 
-/// A handler panicked: the log has the place, the client learns nothing of it.
-pub(super) fn panicked() -> Status {
-    status(
-        Code::Internal,
-        ErrorReason::Internal,
-        "the service failed; its log tells more",
-        ErrorDetails::new(),
-    )
-}
-
-/// The deadline passed.
-pub(super) fn late() -> Status {
-    let message = "the deadline passed before the call was done";
-    status(
-        Code::DeadlineExceeded,
-        ErrorReason::DeadlineExceeded,
-        message,
-        ErrorDetails::new(),
-    )
-}
-
-/// The server is about to stop.
-pub(super) fn shutting_down() -> Status {
-    let retry = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
-    status(
-        Code::Unavailable,
-        ErrorReason::ShuttingDown,
-        "the service is about to stop",
-        retry,
-    )
-}
-
-fn oversized(limits: &Limits) -> Status {
-    let name = "request_bytes_max";
-    let max = limits.request_bytes_max.to_string();
-    let message = format!("the request is larger than {max} bytes ({name})");
-    let mut details = ErrorDetails::with_quota_failure_violation(name, message.as_str());
-    let metadata = HashMap::from([("limit".to_owned(), name.to_owned()), ("max".to_owned(), max)]);
-    details.set_error_info(reason(ErrorReason::QuotaExceeded), DOMAIN, metadata);
-    Status::with_error_details(Code::ResourceExhausted, message, details)
-}
-
-fn undecodable() -> Status {
-    let rule = "the request is not an encoded message of its type";
-    let violation = ErrorDetails::with_bad_request_violation("", rule);
-    status(Code::InvalidArgument, ErrorReason::FieldInvalid, rule, violation)
-}
-
-fn unimplemented() -> Status {
-    let message = "there is no such method, or not in this encoding";
-    status(
-        Code::Unimplemented,
-        ErrorReason::Unimplemented,
-        message,
-        ErrorDetails::new(),
-    )
-}
-
-fn status(code: Code, why: ErrorReason, message: &'static str, mut details: ErrorDetails) -> Status {
-    details.set_error_info(reason(why), DOMAIN, HashMap::new());
-    Status::with_error_details(code, message, details)
-}
-
-fn reason(reason: ErrorReason) -> &'static str {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt;
+
     use super::*;
 
     fn repaired(status: &Status) -> Status {
@@ -145,7 +69,7 @@ mod tests {
             let status = repaired(&Status::new(made, "what tonic says"));
             let info = status.get_details_error_info().expect("an ErrorInfo");
             assert_eq!((status.code(), info.reason.as_str()), (code, reason));
-            assert_eq!(info.domain, DOMAIN);
+            assert_eq!(info.domain, status::DOMAIN);
             assert!(!status.message().contains("tonic"));
         }
         let status = repaired(&Status::out_of_range(""));
@@ -161,7 +85,7 @@ mod tests {
 
     #[test]
     fn leaves_the_rest_alone() {
-        let ours = shutting_down();
+        let ours = status::shutting_down();
         let status = repaired(&ours);
         assert_eq!((status.code(), status.details()), (ours.code(), ours.details()));
         assert!(status.get_details_retry_info().is_some());

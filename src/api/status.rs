@@ -11,9 +11,10 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::domain::{Invalid, Noun, Refusal};
 use crate::pb::ErrorReason;
 use crate::{service, store};
+
+mod refusal;
 
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "sessiond";
@@ -45,7 +46,7 @@ impl Draft {
         }
     }
 
-    fn with(mut self, key: &str, value: impl ToString) -> Self {
+    fn with(mut self, key: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
     }
@@ -64,7 +65,7 @@ impl Draft {
     }
 
     /// The state of `subject` is in the way.
-    fn precondition(mut self, subject: impl ToString) -> Self {
+    fn precondition(mut self, subject: &impl ToString) -> Self {
         let message = self.message.clone();
         self.details
             .add_precondition_failure_violation(name(self.reason), subject.to_string(), message);
@@ -114,148 +115,10 @@ impl From<service::Error> for Status {
     }
 }
 
-impl From<Invalid> for Status {
-    fn from(invalid: Invalid) -> Self {
-        let Invalid { field, rule, limit } = &invalid;
-        let reason = if limit.is_some() {
-            ErrorReason::LimitExceeded
-        } else {
-            ErrorReason::FieldInvalid
-        };
-        let draft = Draft::new(Code::InvalidArgument, reason, invalid.to_string()).field(field, rule);
-        match limit {
-            Some((limit, max)) => draft.with("limit", limit).with("max", max).finish(),
-            None => draft.finish(),
-        }
-    }
-}
-
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        use Code::{Aborted, FailedPrecondition, InvalidArgument, OutOfRange};
-        use ErrorReason as Why;
-        let new = |code, reason| Draft::new(code, reason, refusal.to_string());
-        let point = |code, reason| new(code, reason).field("point", &refusal.to_string());
-        match &refusal {
-            Refusal::Invalid(invalid) => return invalid.clone().into(),
-            Refusal::NotFound { noun, id } => not_found(*noun, id, refusal.to_string()),
-            Refusal::AlreadyExists { noun, id } => new(Code::AlreadyExists, Why::AlreadyExists)
-                .with(key(*noun), id)
-                .resource(kind(*noun), id),
-            Refusal::RequestIdReused => new(InvalidArgument, Why::RequestIdReused).field(
-                "request_id",
-                "was used for another request within the last 24 hours",
-            ),
-            Refusal::RevisionMismatch { session, current } => new(Aborted, Why::RevisionMismatch)
-                .with("session_id", session)
-                .with("revision", current),
-            Refusal::EtagMismatch { session, current } => new(Aborted, Why::RevisionMismatch)
-                .with("session_id", session)
-                .with("etag", &current.0),
-            Refusal::Moved { session } => new(Aborted, Why::RevisionMismatch)
-                .with("session_id", session)
-                .retry(),
-            Refusal::StagingLost => new(Aborted, Why::StagingLost).retry(),
-            Refusal::StaleEpoch { thread, current } => new(Aborted, Why::StaleEpoch)
-                .with("thread_id", thread)
-                .with("epoch", current),
-            Refusal::SessionDiverged { session, thread } => new(Aborted, Why::SessionDiverged)
-                .with("session_id", session)
-                .with("thread_id", thread),
-            Refusal::SessionDeleted { session } => new(FailedPrecondition, Why::SessionDeleted)
-                .with("session_id", session)
-                .precondition(session),
-            Refusal::SessionOwned { session, owner } => new(FailedPrecondition, Why::SessionOwned)
-                .with("session_id", session)
-                .with("thread_id", owner)
-                .precondition(session),
-            Refusal::ThreadOwned { thread, owner } => new(FailedPrecondition, Why::ThreadOwned)
-                .with("thread_id", thread)
-                .with("engine_id", owner)
-                .precondition(thread),
-            Refusal::ThreadClosed { thread } => new(FailedPrecondition, Why::ThreadClosed)
-                .with("thread_id", thread)
-                .precondition(thread),
-            Refusal::ThreadEmpty { thread } => new(FailedPrecondition, Why::ThreadEmpty)
-                .with("thread_id", thread)
-                .precondition(thread),
-            Refusal::TurnInProgress { thread, turn } => {
-                let draft = new(FailedPrecondition, Why::TurnInProgress).with("thread_id", thread);
-                match turn {
-                    Some(turn) => draft.with("turn_id", turn).precondition(turn),
-                    None => draft.precondition(thread),
-                }
-            }
-            Refusal::TurnFinished { turn } => new(FailedPrecondition, Why::TurnFinished)
-                .with("turn_id", turn)
-                .precondition(turn),
-            Refusal::ItemFinished { item } => new(FailedPrecondition, Why::ItemFinished)
-                .with("item_id", item)
-                .precondition(item),
-            Refusal::ForkPointNotUserMessage => point(InvalidArgument, Why::ForkPointNotUserMessage),
-            Refusal::ForkPointNotAssistantMessage => {
-                point(InvalidArgument, Why::ForkPointNotAssistantMessage)
-            }
-            Refusal::ForkPointOpenToolCall => point(InvalidArgument, Why::ForkPointOpenToolCall),
-            Refusal::ForkPointInSubSession => point(InvalidArgument, Why::ForkPointInSubSession),
-            Refusal::ForkPointOutOfRange { count } => {
-                point(OutOfRange, Why::ForkPointOutOfRange).with("count", count)
-            }
-            Refusal::IndexOutOfRange { count } => new(OutOfRange, Why::IndexOutOfRange).with("count", count),
-        }
-        .finish()
-    }
-}
-
 /// An error and what caused it, for the log.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX);
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn not_found(noun: Noun, id: &str, message: String) -> Draft {
-    let reason = match noun {
-        Noun::Session => ErrorReason::SessionNotFound,
-        Noun::Revision => ErrorReason::RevisionNotFound,
-        Noun::Thread => ErrorReason::ThreadNotFound,
-        Noun::Turn => ErrorReason::TurnNotFound,
-        Noun::Message => ErrorReason::MessageNotFound,
-        Noun::Engine => ErrorReason::EngineNotFound,
-        Noun::Resume => ErrorReason::ResumeNotFound,
-    };
-    let draft = Draft::new(Code::NotFound, reason, message).resource(kind(noun), id);
-    match (noun, id.split_once('@')) {
-        (Noun::Revision, Some((session, revision))) => {
-            draft.with("session_id", session).with("revision", revision)
-        }
-        _ => draft.with(key(noun), id),
-    }
-}
-
-/// The metadata key that a noun's id stands under.
-fn key(noun: Noun) -> &'static str {
-    match noun {
-        Noun::Session => "session_id",
-        Noun::Revision => "revision",
-        Noun::Thread => "thread_id",
-        Noun::Turn => "turn_id",
-        Noun::Message => "message_id",
-        Noun::Engine => "engine_id",
-        Noun::Resume => "resume_id",
-    }
-}
-
-/// The proto message of a noun.
-fn kind(noun: Noun) -> &'static str {
-    match noun {
-        Noun::Session => "Session",
-        Noun::Revision => "SessionRevision",
-        Noun::Thread => "Thread",
-        Noun::Turn => "Turn",
-        Noun::Message => "Message",
-        Noun::Engine => "Engine",
-        Noun::Resume => "ResumeProgress",
-    }
 }
 
 /// The page token is not one of this list, or belongs to other filters.
@@ -299,7 +162,7 @@ pub fn request_too_large(bytes_max: usize) -> Status {
     let message = format!("a request has at most {bytes_max} bytes (request_bytes_max)");
     Draft::new(Code::ResourceExhausted, ErrorReason::QuotaExceeded, message)
         .with("limit", "request_bytes_max")
-        .with("max", bytes_max)
+        .with("max", &bytes_max)
         .quota("request_bytes_max")
         .finish()
 }

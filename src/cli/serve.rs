@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::server::{Drained, Running, Server};
 use crate::shutdown::Requests;
 use crate::store::Store;
-use crate::store::memory::Memory;
+use crate::store::sqlite::Sqlite;
 use crate::telemetry;
 
 /// Serve sessions until SIGINT or SIGTERM.
@@ -111,7 +111,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .with_context(|| format!("cannot remove the old {}", ready.0.display()))?;
     }
     let store = open(&config).await?;
-    let running = Server::start(&config, store).await?;
+    let running = match Server::start(&config, store.clone()).await {
+        Ok(running) => running,
+        Err(error) => {
+            store.close().await;
+            return Err(error.into());
+        }
+    };
     announce(&config, &running);
     if let Some(ready) = &ready {
         let written = ready.write(running.addr());
@@ -140,10 +146,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Opens the store that lies in the data folder.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let folder = config.data_folder()?;
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-    Ok(Arc::new(Memory::default()))
+    let (folder, readers) = (config.data_folder()?, config.store.readers);
+    let said = format!("cannot open the data folder {}", folder.display());
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, readers)).await?;
+    Ok(Arc::new(opened.context(said)?))
 }
 
 fn announce(config: &Config, running: &Running) {

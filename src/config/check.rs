@@ -11,6 +11,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Error> {
         self.limits.check()?;
         self.server.check()?;
+        within("store.readers", self.store.readers as u64, 1, 256)?;
         within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             return Err(refused("tls", "needs cert and key, or neither"));

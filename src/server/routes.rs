@@ -1,16 +1,24 @@
 //! Which services are served, and how they say that they are.
 
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::StartError;
+use crate::api::{Engines, Sessions, Threads};
 use crate::domain::Limits;
-use crate::pb;
+use crate::pb::{self, engine_service_server::EngineServiceServer};
+use crate::pb::{session_service_server::SessionServiceServer, thread_service_server::ThreadServiceServer};
 use crate::service::Service;
 
-/// The services that the health service knows by name, and itself under the empty name.
-const NAMES: [&str; 1] = [""];
+/// What the health service knows: the whole, under the empty name, and each service.
+pub(super) const NAMES: [&str; 4] = [
+    "",
+    <SessionServiceServer<Sessions> as NamedService>::NAME,
+    <ThreadServiceServer<Threads> as NamedService>::NAME,
+    <EngineServiceServer<Engines> as NamedService>::NAME,
+];
 
 /// Says whether the services take calls.
 #[derive(Clone, Debug)]
@@ -31,8 +39,15 @@ pub(super) async fn mount(service: &Service, limits: &Limits) -> Result<(Routes,
     for name in NAMES {
         reporter.set_service_status(name, ServingStatus::Serving).await;
     }
-    let _ = (service, limits);
+    let sessions = SessionServiceServer::new(Sessions::new(service.clone()));
+    let threads = ThreadServiceServer::new(Threads::new(service.clone()));
+    let engines = EngineServiceServer::new(Engines::new(service.clone()));
+    // Responses have no such limit: pages and stream messages are bounded where they are made.
+    let max = limits.request_bytes_max;
     let routes = Routes::new(health)
+        .add_service(sessions.max_decoding_message_size(max))
+        .add_service(threads.max_decoding_message_size(max))
+        .add_service(engines.max_decoding_message_size(max))
         .add_service(reflection().build_v1().map_err(StartError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(StartError::Reflection)?);
     Ok((routes, Health(reporter)))

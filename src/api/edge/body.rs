@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 
 use super::{Guard, log_end};
-use crate::api::repair;
+use crate::api::{repair, status};
 
 /// A response's frames. It ends with trailers, whatever happens behind it.
 pub struct Body {
@@ -67,7 +67,7 @@ impl http_body::Body for Body {
                 Poll::Ready(None)
             }
             Ok(Poll::Pending) => guard.poll_end(cx).map(|status| Some(Ok(this.end(&status)))),
-            Err(_panic) => Poll::Ready(Some(Ok(this.end(&repair::panicked())))),
+            Err(_panic) => Poll::Ready(Some(Ok(this.end(&status::internal())))),
         }
     }
 

@@ -4,6 +4,7 @@ use tonic_types::ErrorDetail;
 use super::*;
 use crate::domain::session::Etag;
 use crate::domain::{EngineId, ItemId, SessionId, ThreadId, TurnId};
+use crate::domain::{Invalid, Noun, Refusal};
 
 fn session() -> SessionId {
     SessionId::parse("s", "id").expect("valid")

@@ -1,0 +1,276 @@
+//! A receipt's outcome as JSON: ids, seqs, counts and flags, under 200 bytes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Damage, from_json, json};
+use crate::domain::outcome::More;
+use crate::domain::session::Removed;
+use crate::domain::time::Time;
+use crate::domain::{Digest, EntryId, Outcome, Receipt, Seq, SessionId, ThreadId, TurnId};
+
+/// A receipt's columns.
+#[derive(Debug)]
+pub(crate) struct ReceiptRow {
+    pub(crate) fingerprint: [u8; 16],
+    pub(crate) outcome: String,
+    pub(crate) time: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stored<'a> {
+    Session {
+        session: &'a str,
+    },
+    Appended {
+        session: &'a str,
+        first: u64,
+        last: u64,
+        added: u64,
+    },
+    Saved {
+        session: &'a str,
+        messages: u64,
+        created: bool,
+    },
+    Forked {
+        session: &'a str,
+        source: &'a str,
+        removed: Option<(&'a str, u64)>,
+    },
+    Thread {
+        thread: &'a str,
+    },
+    Turn {
+        thread: &'a str,
+        turn: &'a str,
+    },
+    Items {
+        thread: &'a str,
+        first: u64,
+        last: u64,
+    },
+    Kept {
+        more: bool,
+    },
+}
+
+impl From<&Receipt> for ReceiptRow {
+    fn from(receipt: &Receipt) -> Self {
+        let outcome = json(&Stored::from(&receipt.outcome));
+        Self {
+            fingerprint: receipt.fingerprint.0,
+            outcome,
+            time: receipt.time.0,
+        }
+    }
+}
+
+impl TryFrom<ReceiptRow> for Receipt {
+    type Error = Damage;
+
+    fn try_from(row: ReceiptRow) -> Result<Self, Damage> {
+        let stored: Stored<'_> = from_json("outcome", &row.outcome)?;
+        Ok(Self {
+            fingerprint: Digest(row.fingerprint),
+            outcome: stored.try_into()?,
+            time: Time(row.time),
+        })
+    }
+}
+
+impl<'a> From<&'a Outcome> for Stored<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        match outcome {
+            Outcome::Session { session } => Self::Session {
+                session: session.as_str(),
+            },
+            Outcome::Appended {
+                session,
+                first,
+                last,
+                added,
+            } => Self::Appended {
+                session: session.as_str(),
+                first: first.0,
+                last: last.0,
+                added: *added,
+            },
+            Outcome::Saved {
+                session,
+                message_count,
+                created,
+            } => Self::Saved {
+                session: session.as_str(),
+                messages: *message_count,
+                created: *created,
+            },
+            Outcome::Forked {
+                session,
+                source,
+                removed,
+            } => {
+                let removed = removed
+                    .as_ref()
+                    .map(|removed| (removed.entry.as_str(), removed.seq.0));
+                Self::Forked {
+                    session: session.as_str(),
+                    source: source.as_str(),
+                    removed,
+                }
+            }
+            Outcome::Thread { thread } => Self::Thread {
+                thread: thread.as_str(),
+            },
+            Outcome::Turn { thread, turn } => Self::Turn {
+                thread: thread.as_str(),
+                turn: turn.as_str(),
+            },
+            Outcome::Items { thread, first, last } => Self::Items {
+                thread: thread.as_str(),
+                first: first.0,
+                last: last.0,
+            },
+            Outcome::Kept { more } => Self::Kept {
+                more: *more == More::Left,
+            },
+        }
+    }
+}
+
+impl TryFrom<Stored<'_>> for Outcome {
+    type Error = Damage;
+
+    fn try_from(stored: Stored<'_>) -> Result<Self, Damage> {
+        let session = |id: &str| SessionId::parse(id, "session_id");
+        let thread = |id: &str| ThreadId::parse(id, "thread_id");
+        Ok(match stored {
+            Stored::Session { session: id } => Self::Session {
+                session: session(id)?,
+            },
+            Stored::Appended {
+                session: id,
+                first,
+                last,
+                added,
+            } => Self::Appended {
+                session: session(id)?,
+                first: Seq(first),
+                last: Seq(last),
+                added,
+            },
+            Stored::Saved {
+                session: id,
+                messages,
+                created,
+            } => Self::Saved {
+                session: session(id)?,
+                message_count: messages,
+                created,
+            },
+            Stored::Forked {
+                session: id,
+                source,
+                removed,
+            } => {
+                let removed = removed.map(|(entry, seq)| {
+                    EntryId::parse(entry, "entry_id").map(|entry| Removed { entry, seq: Seq(seq) })
+                });
+                Self::Forked {
+                    session: session(id)?,
+                    source: session(source)?,
+                    removed: removed.transpose()?,
+                }
+            }
+            Stored::Thread { thread: id } => Self::Thread { thread: thread(id)? },
+            Stored::Turn { thread: id, turn } => Self::Turn {
+                thread: thread(id)?,
+                turn: TurnId::parse(turn, "turn_id")?,
+            },
+            Stored::Items {
+                thread: id,
+                first,
+                last,
+            } => Self::Items {
+                thread: thread(id)?,
+                first: Seq(first),
+                last: Seq(last),
+            },
+            Stored::Kept { more } => Self::Kept {
+                more: if more { More::Left } else { More::Done },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_comes_back_and_is_small() {
+        let session = SessionId::parse(&"s".repeat(36), "id").expect("valid");
+        let thread = ThreadId::parse(&"t".repeat(36), "id").expect("valid");
+        let turn = TurnId::parse(&"u".repeat(36), "id").expect("valid");
+        let entry = EntryId::parse(&"e".repeat(36), "id").expect("valid");
+        let (first, last) = (Seq(1_000_000), Seq(1_000_001));
+        let outcomes = [
+            Outcome::Session {
+                session: session.clone(),
+            },
+            Outcome::Appended {
+                session: session.clone(),
+                first,
+                last,
+                added: 2,
+            },
+            Outcome::Saved {
+                session: session.clone(),
+                message_count: 9,
+                created: true,
+            },
+            Outcome::Forked {
+                session: session.clone(),
+                source: session.clone(),
+                removed: None,
+            },
+            Outcome::Forked {
+                session: session.clone(),
+                source: session,
+                removed: Some(Removed { entry, seq: last }),
+            },
+            Outcome::Thread {
+                thread: thread.clone(),
+            },
+            Outcome::Turn {
+                thread: thread.clone(),
+                turn,
+            },
+            Outcome::Items { thread, first, last },
+            Outcome::Kept { more: More::Left },
+            Outcome::Kept { more: More::Done },
+        ];
+        for outcome in outcomes {
+            let receipt = Receipt {
+                fingerprint: Digest([7; 16]),
+                outcome,
+                time: Time(-5),
+            };
+            let row = ReceiptRow::from(&receipt);
+            assert!(row.outcome.len() < 184, "{}", row.outcome);
+            assert_eq!(Receipt::try_from(row), Ok(receipt));
+        }
+    }
+
+    #[test]
+    fn what_is_no_outcome_is_damage() {
+        for outcome in ["", "{}", "{\"session\":{\"session\":\"a/b\"}}", "{\"other\":{}}"] {
+            let row = ReceiptRow {
+                fingerprint: [0; 16],
+                outcome: outcome.to_owned(),
+                time: 0,
+            };
+            assert!(Receipt::try_from(row).is_err(), "{outcome:?}");
+        }
+    }
+}

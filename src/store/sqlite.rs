@@ -1,0 +1,271 @@
+//! The embedded store: one SQLite file in a directory that one process has.
+//!
+//! One thread writes. It takes what has piled up, decides it proposal by proposal on the facts in
+//! memory, writes all effects in one transaction and answers once that is on disk: the batches fill
+//! themselves while the disk syncs. A few threads read, each a whole transaction at a time. The file is
+//! an ordinary database that any SQLite tool can open; bodies are in it as they came.
+//!
+//! A failed write takes its whole batch back; then the writer takes nothing until it has opened the file
+//! anew and copied back what the write-ahead log holds, which it tries every second. Reads go on.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::ErrorCode;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::domain::entry::EntryMeta;
+use crate::domain::fork::Count;
+use crate::domain::query::{self, Bound, Page, Range, SessionKey, ThreadKey};
+use crate::domain::{
+    Entry, EntryId, Item, Log, LogId, Namespace, Proposal, Receipt, RequestId, Seq, Session, SessionId,
+    Thread, ThreadId, Time, Tip, Turn, TurnId,
+};
+use crate::store::{Chore, Committed, Error, Store};
+
+mod answers;
+mod chores;
+mod columns;
+mod effects;
+mod entries;
+mod items;
+mod logs;
+mod open;
+mod readers;
+mod receipts;
+mod schema;
+mod sessions;
+mod stored;
+mod threads;
+mod walk;
+mod writer;
+
+pub use open::OpenError;
+
+use open::Directory;
+use readers::Readers;
+use writer::Writer;
+
+/// Reader threads, unless told otherwise.
+pub const READERS_DEFAULT: usize = 4;
+
+/// Sessions and threads in one SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+    ended: Mutex<mpsc::Receiver<Infallible>>,
+    _directory: Directory,
+}
+
+/// What every thread holds while it runs.
+type Alive = mpsc::Sender<Infallible>;
+
+/// The store was closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the store is closed")]
+struct Closed;
+
+impl Sqlite {
+    /// Opens the store in `dir`, making it where it is missing. Blocks; takes milliseconds, also after a
+    /// crash.
+    pub fn open(dir: &Path, readers: usize) -> Result<Self, OpenError> {
+        let directory = Directory::take(dir)?;
+        let (alive, ended) = mpsc::channel(1);
+        let writer = Writer::start(&directory.database, alive.clone())?;
+        let readers = Readers::start(&directory.database, readers.max(1), &alive)?;
+        Ok(Self {
+            writer,
+            readers,
+            ended: Mutex::new(ended),
+            _directory: directory,
+        })
+    }
+}
+
+impl Drop for Sqlite {
+    /// Finishes like [`Store::close`], which waits without blocking its caller.
+    fn drop(&mut self) {
+        self.readers.close();
+        self.writer.close();
+        self.readers.join();
+        self.writer.join();
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error> {
+        self.writer.commit(proposal, now).await
+    }
+
+    async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
+        let (ns, id) = (ns.clone(), id.clone());
+        self.readers
+            .read("reading a receipt", move |conn| receipts::receipt(conn, &ns, &id))
+            .await
+    }
+
+    async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error> {
+        let (ns, id) = (ns.clone(), id.clone());
+        self.readers
+            .read("reading a session", move |conn| sessions::session(conn, &ns, &id))
+            .await
+    }
+
+    async fn sessions(
+        &self,
+        query: &query::Sessions,
+        after: Option<&SessionKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
+        let (query, after) = (query.clone(), after.cloned());
+        let job = move |conn: &_| walk::sessions(conn, &query, after.as_ref(), bound);
+        self.readers.read("listing sessions", job).await
+    }
+
+    async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {
+        let log = log.clone();
+        self.readers
+            .read("reading entries", move |conn| {
+                entries::page(conn, &log, range, bound)
+            })
+            .await
+    }
+
+    async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
+        let holder = log.holder(seq);
+        self.readers
+            .read("reading an entry", move |conn| entries::meta(conn, holder, seq))
+            .await
+    }
+
+    async fn entry_by_id(&self, tip: &Tip, id: &EntryId) -> Result<Option<Entry>, Error> {
+        let (tip, id) = (tip.clone(), id.clone());
+        self.readers
+            .read("reading an entry", move |conn| entries::by_id(conn, &tip, &id))
+            .await
+    }
+
+    async fn known_entries(&self, tip: &Tip, ids: &[EntryId]) -> Result<HashSet<EntryId>, Error> {
+        let (tip, ids) = (tip.clone(), ids.to_vec());
+        let job = move |conn: &_| entries::places(conn, &tip.log, tip.seq(), &ids);
+        let places = self.readers.read("looking for entries", job).await?;
+        Ok(places.into_keys().collect())
+    }
+
+    async fn seek(&self, tip: &Tip, count: Count, number: u64) -> Result<Option<Entry>, Error> {
+        let tip = tip.clone();
+        self.readers
+            .read("seeking an entry", move |conn| {
+                entries::seek(conn, &tip, count, number)
+            })
+            .await
+    }
+
+    async fn thread(&self, ns: &Namespace, id: &ThreadId) -> Result<Option<Arc<Thread>>, Error> {
+        let (ns, id) = (ns.clone(), id.clone());
+        self.readers
+            .read("reading a thread", move |conn| threads::thread(conn, &ns, &id))
+            .await
+    }
+
+    async fn threads(
+        &self,
+        query: &query::Threads,
+        after: Option<&ThreadKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Thread>, ThreadKey>, Error> {
+        let (query, after) = (query.clone(), after.cloned());
+        let job = move |conn: &_| walk::threads(conn, &query, after.as_ref(), bound);
+        self.readers.read("listing threads", job).await
+    }
+
+    async fn turn(&self, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
+        let id = id.clone();
+        self.readers
+            .read("reading a turn", move |conn| items::turn(conn, journal, &id))
+            .await
+    }
+
+    async fn turns(&self, journal: LogId, ids: &[TurnId]) -> Result<Vec<Turn>, Error> {
+        let ids = ids.to_vec();
+        self.readers
+            .read("reading turns", move |conn| items::turns(conn, journal, &ids))
+            .await
+    }
+
+    async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error> {
+        let query = query.clone();
+        self.readers
+            .read("reading items", move |conn| {
+                items::page(conn, journal, &query, bound)
+            })
+            .await
+    }
+
+    async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
+        self.readers
+            .read("looking for chores", move |conn| chores::chores(conn, now, rows))
+            .await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.writer.check()
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+        // Nothing is ever sent: it ends when the last thread has dropped its end.
+        let _ = self.ended.lock().await.recv().await;
+    }
+}
+
+/// Turns what SQLite says at `operation` into what the store says.
+fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Error::corrupt(format!("the database, {operation},"), error)
+        }
+        Some(_) | None => Error::unavailable(operation, error),
+    }
+}
+
+/// How much of a page is left.
+#[derive(Debug)]
+struct Room {
+    bound: Bound,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn of(bound: Bound) -> Self {
+        Self {
+            bound,
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes a row of so many bytes, if it fits; the first one always does.
+    fn take(&mut self, bytes: usize) -> bool {
+        let fits = self.rows < self.bound.rows && self.bytes.saturating_add(bytes) <= self.bound.bytes;
+        if fits || self.rows == 0 {
+            self.rows += 1;
+            self.bytes = self.bytes.saturating_add(bytes);
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Rows that may still fit, as a statement's limit.
+    fn rows_left(&self) -> i64 {
+        i64::try_from(self.bound.rows.max(1) - self.rows.min(self.bound.rows)).unwrap_or(i64::MAX)
+    }
+}

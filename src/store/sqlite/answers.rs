@@ -1,0 +1,46 @@
+//! Answers to needs, from what is stored.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::stored::Stored;
+use super::{entries, items, logs, receipts, sessions, threads};
+use crate::domain::Need;
+use crate::domain::facts::Answer;
+use crate::store::Error;
+use crate::store::batch::Answers;
+
+/// A connection that answers, and what is known of the rows it has.
+pub(super) struct Asked<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) stored: &'a mut Stored,
+}
+
+impl Answers for Asked<'_> {
+    fn answer(&mut self, need: &Need) -> Result<Answer, Error> {
+        let conn = self.conn;
+        Ok(match need {
+            Need::Receipt(ns, id) => Answer::Receipt(receipts::receipt(conn, ns, id)?),
+            Need::Session(ns, id) => {
+                let session = sessions::session(conn, ns, id)?;
+                session
+                    .iter()
+                    .for_each(|session| self.stored.has_session(session));
+                Answer::Session(session)
+            }
+            Need::Family(ns, id) => Answer::Family(sessions::family(conn, ns, id)?),
+            Need::HighestFork(ns, base) => Answer::HighestFork(sessions::highest_fork(conn, ns, base)?),
+            Need::Entries(log, to, ids) => Answer::Entries(entries::places(conn, log, *to, ids)?),
+            Need::Log(id) => Answer::Log(logs::log(conn, *id)?),
+            Need::References(id) => Answer::References(logs::references(conn, *id)?),
+            Need::Thread(ns, id) => {
+                let thread = threads::thread(conn, ns, id)?;
+                thread.iter().for_each(|thread| self.stored.has_thread(thread));
+                Answer::Thread(thread)
+            }
+            Need::Turn(journal, id) => Answer::Turn(items::turn(conn, *journal, id)?.map(Arc::new)),
+            Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids)?),
+        })
+    }
+}
