@@ -63,9 +63,9 @@ soak FILE:
 bench:
     cargo bench --locked --bench wire
 
-# Show a session saved, forked and resumed.
+# Play a conversation into a server, save it, fork it, and show what came back.
 demo:
-    cargo run --locked --release --example demo
+    cargo run --locked --release -- demo
 
 # Rewrite code and protos in their one format.
 format:

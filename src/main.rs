@@ -1,5 +1,10 @@
-//! The `sessiond` binary: reads the command line and hands over to the library.
+//! The `sessiond` binary: hands over to the command line of the library.
 
-fn main() -> anyhow::Result<()> {
-    Ok(())
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    sessiond::cli::run()
 }

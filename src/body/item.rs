@@ -184,3 +184,6 @@ struct Answer {
     #[prost(bytes = "bytes", repeated, tag = "2")]
     content: Vec<Bytes>,
 }
+
+#[cfg(test)]
+mod tests;

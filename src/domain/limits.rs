@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The longest title, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
 
+/// The longest workspace, provider, endpoint, model, mode or task type, in characters.
+pub const SETTING_CHARS_MAX: usize = 4096;
+
 /// A page's rows where the request says 0.
 pub const PAGE_ROWS_DEFAULT: usize = 50;
 

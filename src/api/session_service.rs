@@ -1,0 +1,281 @@
+//! `sessiond.v1.SessionService`.
+
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::domain::id::Revision;
+use crate::domain::proposal::Deletion;
+use crate::domain::{Seq, SessionId};
+use crate::pb;
+use crate::pb::session_service_server::SessionService;
+
+use super::convert::{self, entry, fork, session};
+use super::page_token::Paging;
+use super::stream::{Responses, responses};
+use super::{Sessions, frame, status};
+
+type Answer<R> = Result<Response<R>, Status>;
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    async fn create_session(
+        &self,
+        request: Request<pb::CreateSessionRequest>,
+    ) -> Answer<pb::CreateSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = session::create(request, self.service.limits());
+        let (id, draft) = frame::checked(&self.service, &call, parsed).await?;
+        let session = self.service.create_session(call, id, draft).await?;
+        Ok(Response::new(pb::CreateSessionResponse {
+            session: Some((&*session).into()),
+        }))
+    }
+
+    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Answer<pb::GetSessionResponse> {
+        let (ns, request) = frame::read(request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let session = self
+            .service
+            .session(&ns, &id, request.revision.map(Revision))
+            .await?;
+        Ok(Response::new(pb::GetSessionResponse {
+            session: Some((&*session).into()),
+        }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<pb::ListSessionsRequest>,
+    ) -> Answer<pb::ListSessionsResponse> {
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let query = session::query(ns, request)?;
+        let after = paging.after()?;
+        let page = self
+            .service
+            .sessions(&query, after.as_ref(), paging.bound)
+            .await?;
+        Ok(Response::new(pb::ListSessionsResponse {
+            sessions: page.rows.iter().map(|session| (&**session).into()).collect(),
+            next_page_token: paging.next(page.next.as_ref()),
+        }))
+    }
+
+    async fn update_session(
+        &self,
+        request: Request<pb::UpdateSessionRequest>,
+    ) -> Answer<pb::UpdateSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = session::update(request, self.service.limits());
+        let (id, change, etag) = frame::checked(&self.service, &call, parsed).await?;
+        let session = self.service.update_session(call, id, change, etag).await?;
+        Ok(Response::new(pb::UpdateSessionResponse {
+            session: Some((&*session).into()),
+        }))
+    }
+
+    async fn delete_session(
+        &self,
+        request: Request<pb::DeleteSessionRequest>,
+    ) -> Answer<pb::DeleteSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = SessionId::parse(&request.session_id, "session_id");
+        let id = frame::checked(&self.service, &call, parsed).await?;
+        let purge_after = self.service.limits().purge_after;
+        let mode = if request.force {
+            Deletion::Force
+        } else {
+            Deletion::Soft { purge_after }
+        };
+        let gone = session::gone(&call.namespace, &id);
+        let session = self
+            .service
+            .delete_session(call, id, mode, convert::etag(request.etag))
+            .await?;
+        let session = session.map_or(gone, |session| (&*session).into());
+        Ok(Response::new(pb::DeleteSessionResponse {
+            session: Some(session),
+        }))
+    }
+
+    async fn undelete_session(
+        &self,
+        request: Request<pb::UndeleteSessionRequest>,
+    ) -> Answer<pb::UndeleteSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = SessionId::parse(&request.session_id, "session_id");
+        let id = frame::checked(&self.service, &call, parsed).await?;
+        let session = self.service.undelete_session(call, id).await?;
+        Ok(Response::new(pb::UndeleteSessionResponse {
+            session: Some((&*session).into()),
+        }))
+    }
+
+    async fn append_entries(
+        &self,
+        request: Request<pb::AppendEntriesRequest>,
+    ) -> Answer<pb::AppendEntriesResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let service = self.service.clone();
+        let parsed = frame::converted(request, move |request| entry::append(request, &service)).await?;
+        let (id, entries, expected) = frame::checked(&self.service, &call, parsed).await?;
+        let appended = self.service.append_entries(call, id, entries, expected).await?;
+        Ok(Response::new(pb::AppendEntriesResponse {
+            session: Some((&*appended.session).into()),
+            first_seq: appended.first.0,
+            last_seq: appended.last.0,
+            entries_added: appended.added,
+        }))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Answer<pb::ListEntriesResponse> {
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let (revision, window) = (request.revision.map(Revision), entry::window(&request));
+        let from: Option<Seq> = paging.after()?;
+        let page = self
+            .service
+            .list_entries(&ns, &id, revision, window, from, paging.bound)
+            .await?;
+        Ok(Response::new(pb::ListEntriesResponse {
+            next_page_token: paging.next(page.next.as_ref()),
+            entries: page.rows.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    type ReadMessagesStream = Responses<pb::ReadMessagesResponse>;
+
+    async fn read_messages(
+        &self,
+        request: Request<pb::ReadMessagesRequest>,
+    ) -> Answer<Self::ReadMessagesStream> {
+        let (ns, request) = frame::read(request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let messages = self.service.messages(&ns, &id, entry::read(&request)?).await?;
+        Ok(responses(messages, |messages| pb::ReadMessagesResponse {
+            messages,
+        }))
+    }
+
+    async fn save_session(
+        &self,
+        request: Request<pb::SaveSessionRequest>,
+    ) -> Answer<pb::SaveSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = fork::save(&request, self.service.limits());
+        let save = frame::checked(&self.service, &call, parsed).await?;
+        let saved = self.service.save_session(call, save).await?;
+        Ok(Response::new(pb::SaveSessionResponse {
+            session: Some((&*saved.session).into()),
+            message_count: saved.message_count,
+            created: saved.created,
+        }))
+    }
+
+    async fn fork_session(
+        &self,
+        request: Request<pb::ForkSessionRequest>,
+    ) -> Answer<pb::ForkSessionResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = fork::fork(&request, self.service.limits());
+        let fork = frame::checked(&self.service, &call, parsed).await?;
+        let forked = self.service.fork_session(call, fork).await?;
+        Ok(Response::new(pb::ForkSessionResponse {
+            session: Some((&*forked.session).into()),
+            removed_message: forked.removed,
+        }))
+    }
+
+    // What this version does not do yet.
+
+    async fn snapshot_from_engine(
+        &self,
+        _: Request<pb::SnapshotFromEngineRequest>,
+    ) -> Answer<pb::SnapshotFromEngineResponse> {
+        Err(status::unimplemented("SnapshotFromEngine"))
+    }
+
+    async fn get_resume(&self, _: Request<pb::GetResumeRequest>) -> Answer<pb::GetResumeResponse> {
+        Err(status::unimplemented("GetResume"))
+    }
+
+    async fn cancel_resume(&self, _: Request<pb::CancelResumeRequest>) -> Answer<pb::CancelResumeResponse> {
+        Err(status::unimplemented("CancelResume"))
+    }
+
+    async fn list_resumes(&self, _: Request<pb::ListResumesRequest>) -> Answer<pb::ListResumesResponse> {
+        Err(status::unimplemented("ListResumes"))
+    }
+
+    async fn rewind_session(
+        &self,
+        _: Request<pb::RewindSessionRequest>,
+    ) -> Answer<pb::RewindSessionResponse> {
+        Err(status::unimplemented("RewindSession"))
+    }
+
+    async fn list_revisions(
+        &self,
+        _: Request<pb::ListRevisionsRequest>,
+    ) -> Answer<pb::ListRevisionsResponse> {
+        Err(status::unimplemented("ListRevisions"))
+    }
+
+    async fn get_session_tree(
+        &self,
+        _: Request<pb::GetSessionTreeRequest>,
+    ) -> Answer<pb::GetSessionTreeResponse> {
+        Err(status::unimplemented("GetSessionTree"))
+    }
+
+    async fn search_messages(
+        &self,
+        _: Request<pb::SearchMessagesRequest>,
+    ) -> Answer<pb::SearchMessagesResponse> {
+        Err(status::unimplemented("SearchMessages"))
+    }
+
+    async fn prune_sessions(
+        &self,
+        _: Request<pb::PruneSessionsRequest>,
+    ) -> Answer<pb::PruneSessionsResponse> {
+        Err(status::unimplemented("PruneSessions"))
+    }
+
+    type ResumeStream = Responses<pb::ResumeResponse>;
+
+    async fn resume(&self, _: Request<pb::ResumeRequest>) -> Answer<Self::ResumeStream> {
+        Err(status::unimplemented("Resume"))
+    }
+
+    type WatchResumeStream = Responses<pb::WatchResumeResponse>;
+
+    async fn watch_resume(&self, _: Request<pb::WatchResumeRequest>) -> Answer<Self::WatchResumeStream> {
+        Err(status::unimplemented("WatchResume"))
+    }
+
+    type WatchSessionStream = Responses<pb::WatchSessionResponse>;
+
+    async fn watch_session(&self, _: Request<pb::WatchSessionRequest>) -> Answer<Self::WatchSessionStream> {
+        Err(status::unimplemented("WatchSession"))
+    }
+
+    type ExportSessionStream = Responses<pb::ExportSessionResponse>;
+
+    async fn export_session(
+        &self,
+        _: Request<pb::ExportSessionRequest>,
+    ) -> Answer<Self::ExportSessionStream> {
+        Err(status::unimplemented("ExportSession"))
+    }
+
+    async fn import_session(
+        &self,
+        _: Request<Streaming<pb::ImportSessionRequest>>,
+    ) -> Answer<pb::ImportSessionResponse> {
+        Err(status::unimplemented("ImportSession"))
+    }
+}

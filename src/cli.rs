@@ -1,0 +1,174 @@
+//! The command line: every command, what it prints, and what the program exits with.
+//!
+//! A command is a clap struct with a `run`; it speaks to a server through [`crate::client`] alone, as any other program
+//! would. Answers go to standard output through one writer, errors and questions to standard error. Exit codes: 0 it was
+//! done, 1 the service, a rule or the world said no, 2 the command line is wrong.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+mod append;
+mod demo;
+mod error;
+mod fork;
+mod json;
+mod pick;
+mod remote;
+mod remove;
+mod save;
+pub mod serve;
+mod sessions;
+mod show;
+mod table;
+mod term;
+mod threads;
+mod transcript;
+mod when;
+
+use error::{EXIT_USAGE, Error};
+use term::Screen;
+
+const AFTER_HELP: &str = "\
+An ID is a session's id, the beginning of it that no other has, or -1 for the newest, -2 for the one before.
+
+--json prints one JSON object or array in the form of the protos: fields in snake_case, enums by name, times in
+RFC 3339, 64-bit numbers as numbers, bytes in base64, content JSON such as input_json as text.
+
+Exit codes: 0 it was done, 1 the server or a rule said no, 2 the command line is wrong.";
+
+/// Save, fork and resume the conversations of AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "sessiond", version, after_help = AFTER_HELP, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    #[command(visible_alias = "list")]
+    Ls(sessions::Ls),
+    Show(show::Show),
+    Append(append::Append),
+    Fork(fork::Fork),
+    Save(save::Save),
+    Rm(remove::Rm),
+    Restore(remove::Restore),
+    Threads(threads::Threads),
+    Thread(threads::Thread),
+    Demo(demo::Demo),
+    /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
+    Completions {
+        /// The shell to print it for.
+        shell: Shell,
+    },
+}
+
+/// Reads the command line, does what it says, and tells what to exit with.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help goes to standard output, errors elsewhere; a reader that has left is no error.
+            let _ = answer.print();
+            return if answer.use_stderr() {
+                EXIT_USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let mut screen = Screen::stdout();
+    let done = execute(cli.command, &mut screen).and_then(|()| Ok(screen.flush()?));
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    let Some(code) = error.exit_code() else {
+        return ExitCode::SUCCESS;
+    };
+    // What was said before the error comes before it.
+    let _ = screen.flush();
+    let _ = writeln!(std::io::stderr(), "{}", error.report());
+    code.into()
+}
+
+fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
+    let runtime = match command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        _ => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => Ok(serve.run().await?),
+            Command::Ls(ls) => ls.run(screen).await,
+            Command::Show(show) => show.run(screen).await,
+            Command::Append(append) => append.run(screen).await,
+            Command::Fork(fork) => fork.run(screen).await,
+            Command::Save(save) => save.run(screen).await,
+            Command::Rm(rm) => rm.run(screen).await,
+            Command::Restore(restore) => restore.run(screen).await,
+            Command::Threads(threads) => threads.run(screen).await,
+            Command::Thread(thread) => thread.run(screen).await,
+            Command::Demo(demo) => demo.run(screen).await,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "sessiond", &mut script);
+                Ok(screen.write_all(&script)?)
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_that_count_back_are_ids() {
+        for line in [
+            "sessiond show -1",
+            "sessiond show -2 -n 3",
+            "sessiond rm -1 --force --yes",
+            "sessiond append -1 -",
+            "sessiond append -1 --json-lines",
+            "sessiond fork -1 --before 0",
+            "sessiond fork -1 --before -1",
+            "sessiond thread -1",
+            "sessiond save -1 --title t",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused() {
+        for line in [
+            "sessiond show",
+            "sessiond show -0",
+            "sessiond fork -1",
+            "sessiond fork -1 --before 0 --turns-from-end 0",
+            "sessiond ls --label k",
+            "sessiond ls --all --deleted",
+            "sessiond ls --addr host:port",
+            "sessiond append s hi --title t",
+            "sessiond completions csh",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

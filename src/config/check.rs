@@ -1,0 +1,112 @@
+//! What a configuration must hold to be run: every number between two bounds, and no door open by mistake.
+
+use super::{Config, Error, Limits, Server};
+use crate::domain::limits::TITLE_CHARS_MAX;
+
+/// The largest request there can be: a message of gRPC has a length of 32 bits, and is held in memory whole.
+const REQUEST_BYTES_CEILING: usize = 1024 * 1024 * 1024;
+
+impl Config {
+    /// Refuses what cannot be run, by key.
+    pub fn check(&self) -> Result<(), Error> {
+        self.limits.check()?;
+        self.server.check()?;
+        within("store.readers", self.store.readers as u64, 1, 256)?;
+        within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return Err(refused("tls", "needs cert and key, or neither"));
+        }
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure {
+            let rule = format!(
+                "{} can be reached by other machines, and whoever reaches it may read and change everything \
+                 (TLS encrypts, but lets everybody in); say --insecure if that is what you want",
+                self.listen
+            );
+            return Err(refused("listen", rule));
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), Error> {
+        for (key, value, max) in [
+            (
+                "limits.message_bytes_max",
+                self.message_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
+            (
+                "limits.request_bytes_max",
+                self.request_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
+            ("limits.batch_entries_max", self.batch_entries_max, 1_000_000),
+            ("limits.labels_max", self.labels_max, 10_000),
+            ("limits.label_key_chars_max", self.label_key_chars_max, 10_000),
+            ("limits.label_value_chars_max", self.label_value_chars_max, 10_000),
+            ("limits.title_chars_max", self.title_chars_max, TITLE_CHARS_MAX),
+            (
+                "limits.text_bytes_max",
+                self.text_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
+        ] {
+            within(key, value as u64, 1, max as u64)?;
+        }
+        within(
+            "limits.purge_after_days",
+            u64::from(self.purge_after_days),
+            0,
+            36_500,
+        )?;
+        if self.message_bytes_max > self.request_bytes_max {
+            return Err(refused(
+                "limits.message_bytes_max",
+                "is at most limits.request_bytes_max",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    fn check(&self) -> Result<(), Error> {
+        within("server.worker_threads", self.worker_threads as u64, 0, 1_024)?;
+        within(
+            "server.connections_max",
+            self.connections_max as u64,
+            1,
+            1_000_000,
+        )?;
+        let streams = u64::from(self.max_concurrent_streams);
+        within("server.max_concurrent_streams", streams, 1, 1_000_000)?;
+        for (key, value) in [
+            (
+                "server.http2_keepalive_interval_s",
+                self.http2_keepalive_interval_s,
+            ),
+            ("server.http2_keepalive_timeout_s", self.http2_keepalive_timeout_s),
+        ] {
+            within(key, value, 1, 24 * 60 * 60)?;
+        }
+        within("server.shutdown_grace_s", self.shutdown_grace_s, 0, 60 * 60)
+    }
+}
+
+fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(refused(
+        key,
+        format!("is {value}, and must be from {min} to {max}"),
+    ))
+}
+
+fn refused(key: &'static str, rule: impl Into<String>) -> Error {
+    Error::Value {
+        key,
+        rule: rule.into(),
+    }
+}

@@ -1,0 +1,255 @@
+//! The server: binds, wires the rooms together, serves, and stops in good order.
+//!
+//! [`Server::start`] returns once connections are taken; the [`Running`] server is then stopped by
+//! [`Running::shutdown`], or at once when it is dropped. Any number may run in one process: tests and embedders start
+//! one on port 0.
+//!
+//! A shutdown goes so: the health service says NOT_SERVING, no connection is taken any more and watches end; calls
+//! that have begun may finish within the grace; what is left is then cut off, UNAVAILABLE in either case; then upkeep
+//! ends and the store is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::transport::{Identity, ServerTlsConfig};
+
+use crate::api::auth::Anyone;
+use crate::api::edge::{EdgeLayer, Stop};
+use crate::config::{self, Config};
+use crate::domain::Limits;
+use crate::service::{Service, SystemClock, TimeOrderedIds};
+use crate::store::Store;
+use crate::upkeep::Upkeep;
+
+mod listen;
+mod routes;
+mod socket;
+
+use socket::Socket;
+
+/// How long connections without calls, and calls that were cut off, have to go away.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The most bytes that the metadata of a request may have.
+const METADATA_BYTES_MAX: u32 = 16 * 1024;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be run.
+    #[error("the configuration is refused")]
+    Config(#[from] config::Error),
+    /// The TCP address cannot be had.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// Which address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The unix socket cannot be had.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// Which path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the TLS identity cannot be read.
+    #[error("cannot read {}", path.display())]
+    TlsFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS identity is none.
+    #[error("tls.cert and tls.key are not usable")]
+    Tls(#[source] tonic::transport::Error),
+    /// The protos cannot be described; a fault of the build.
+    #[error("reflection cannot serve the protos")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+/// A server that does not run yet.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    socket: Option<Socket>,
+    grace: Duration,
+    health: routes::Health,
+    stop: Stop,
+    /// Serving and upkeep.
+    tasks: TaskTracker,
+    store: Arc<dyn Store>,
+    /// Ends everything when the handle goes without a shutdown.
+    _dropped: [DropGuard; 2],
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every call that had begun was answered, or was a watch.
+    Clean,
+    /// The grace ended before this many calls; they were told UNAVAILABLE.
+    CutOff {
+        /// How many.
+        calls: usize,
+    },
+}
+
+impl Server {
+    /// Serves `store` as `config` says; `data` and `log` are left to the caller.
+    pub async fn start(config: &Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+        config.check()?;
+        let limits = Limits::from(&config.limits);
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(TimeOrderedIds));
+        let service = Service::new(store.clone(), clock.clone(), ids.clone(), limits.clone());
+        let stop = Stop::default();
+        let (routes, health) = routes::mount(&service, &limits).await?;
+        let edge = EdgeLayer::new(Arc::new(Anyone), limits, stop.clone());
+        let builder = builder(&config.server).layer(edge);
+
+        let tls = match (&config.tls.cert, &config.tls.key) {
+            (Some(cert), Some(key)) => Some(tls(cert, key).await?),
+            _ => None,
+        };
+        let (addr, listener) = bind(config.listen).await?;
+        let socket = match &config.uds {
+            Some(path) => Some(Socket::bind(path).await.map_err(|source| StartError::Socket {
+                path: path.clone(),
+                source,
+            })?),
+            None => None,
+        };
+
+        let tasks = TaskTracker::new();
+        let connections_max = config.server.connections_max;
+        let over_tcp = match tls {
+            Some(tls) => builder.clone().tls_config(tls).map_err(StartError::Tls)?,
+            None => builder.clone(),
+        };
+        tasks.spawn(serve(
+            over_tcp,
+            routes.clone(),
+            listener,
+            connections_max,
+            stop.drain.clone(),
+        ));
+        let socket = socket.map(|(socket, listener)| {
+            tasks.spawn(serve(
+                builder,
+                routes,
+                listener,
+                connections_max,
+                stop.drain.clone(),
+            ));
+            socket
+        });
+        let interval = Duration::from_secs(config.upkeep.interval_s);
+        tasks.spawn(Upkeep::new(store.clone(), clock, ids).run(interval, stop.drain.clone()));
+        tasks.close();
+
+        Ok(Running {
+            addr,
+            socket,
+            grace: Duration::from_secs(config.server.shutdown_grace_s),
+            health,
+            tasks,
+            store,
+            _dropped: [stop.cut.clone().drop_guard(), stop.drain.clone().drop_guard()],
+            stop,
+        })
+    }
+}
+
+impl Running {
+    /// Where TCP is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Ends the service in good order: see the module's page. Takes the grace of the configuration and two seconds at
+    /// the most, and as long as the store needs to close.
+    pub async fn shutdown(self) -> Drained {
+        self.health.stop_serving().await;
+        self.stop.drain.cancel();
+        self.stop.calls.close();
+        let drained = if timeout(self.grace, self.stop.calls.wait()).await.is_ok() {
+            Drained::Clean
+        } else {
+            let calls = self.stop.calls.len();
+            self.stop.cut.cancel();
+            // Ended calls leave at once, but one that is blocked on its client never hears of the end.
+            let _ = timeout(CLOSING_TIME, self.stop.calls.wait()).await;
+            Drained::CutOff { calls }
+        };
+        // A client that is gone, or reads no more, keeps its connection open; it is left behind.
+        let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
+        self.store.close().await;
+        drop(self.socket);
+        drained
+    }
+}
+
+fn builder(config: &config::Server) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(config.max_concurrent_streams)
+        .http2_keepalive_interval(Some(Duration::from_secs(config.http2_keepalive_interval_s)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(config.http2_keepalive_timeout_s)))
+        .http2_max_header_list_size(METADATA_BYTES_MAX)
+}
+
+async fn bind(addr: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
+    let refused = |source| StartError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(refused)?;
+    Ok((listener.local_addr().map_err(refused)?, listener))
+}
+
+async fn tls(cert: &PathBuf, key: &PathBuf) -> Result<ServerTlsConfig, StartError> {
+    let read = async |path: &PathBuf| {
+        let refused = |source| StartError::TlsFile {
+            path: path.clone(),
+            source,
+        };
+        tokio::fs::read(path).await.map_err(refused)
+    };
+    let identity = Identity::from_pem(read(cert).await?, read(key).await?);
+    Ok(ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIME))
+}
+
+/// Serves connections of `listener` until `drain`, and the calls on them until they end.
+async fn serve<L: listen::Listener>(
+    builder: tonic::transport::Server<tower::layer::util::Stack<EdgeLayer, tower::layer::util::Identity>>,
+    routes: Routes,
+    listener: L,
+    connections_max: usize,
+    drain: CancellationToken,
+) {
+    let incoming = listen::accepted(listener, connections_max);
+    let served = builder.serve_with_incoming_shutdown(routes.prepare(), incoming, drain.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "serving failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! What the tests stand on: a server process, clients of it, builders, and what an error says.
+
+pub(crate) mod build;
+pub(crate) mod client;
+pub(crate) mod disk;
+pub(crate) mod failure;
+pub(crate) mod raw;
+pub(crate) mod rng;
+pub(crate) mod server;
+pub(crate) mod wait;
+
+pub(crate) use client::{Client, fresh};
+pub(crate) use failure::{Failure, refused};
+pub(crate) use server::{Server, shared};
+pub(crate) use wait::{within, until};
+
+pub(crate) use sessiond::pb::client as pb;
+pub(crate) use tonic::{Code, Status};

@@ -1,0 +1,214 @@
+//! A `sessiond` process under test: started, killed, stopped and started again on the same directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use super::client::Client;
+use super::wait::{DEADLINE, until};
+
+/// Lines of the log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 60;
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// What runs it: a command that executes the rest of its arguments.
+    pub(crate) runner: Vec<String>,
+    /// Where it keeps its data, when not in a folder of its own.
+    pub(crate) data: Option<PathBuf>,
+    /// More arguments.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A server process. Dropping it kills it; its log is shown if the test is failing, and must hold no panic.
+#[derive(Debug)]
+pub(crate) struct Server {
+    folder: TempDir,
+    setup: Setup,
+    child: Option<Child>,
+    address: String,
+}
+
+/// The server that most tests share: it lives as long as any test uses it.
+static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
+
+/// A client, in a namespace of its own, of the server that tests share.
+pub(crate) async fn shared() -> Client {
+    let mut shared = SHARED.lock().await;
+    let server = match shared.upgrade() {
+        Some(server) => server,
+        None => {
+            let server = Arc::new(Server::start().await);
+            *shared = Arc::downgrade(&server);
+            server
+        }
+    };
+    let address = server.address.clone();
+    Client::connected(&address, Some(server)).await
+}
+
+impl Server {
+    /// Starts one on an empty directory.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// Starts one as `setup` says.
+    pub(crate) async fn start_with(setup: Setup) -> Self {
+        let mut server = Self::stopped(setup);
+        server.restart().await;
+        server
+    }
+
+    /// One that has yet to be started.
+    pub(crate) fn stopped(setup: Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("sessiond-it-").tempdir().expect("a folder");
+        Self { folder, setup, child: None, address: String::new() }
+    }
+
+    /// Starts it again on its directory, and waits until it serves.
+    pub(crate) async fn restart(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let ready = self.folder.path().join("ready");
+        drop(fs::remove_file(&ready));
+        self.child = Some(self.launch(&ready));
+        let child = self.child.as_mut().expect("it was just started");
+        let start = Instant::now();
+        self.address = loop {
+            match fs::read_to_string(&ready) {
+                Ok(line) if line.ends_with('\n') => break line.trim().to_owned(),
+                Ok(_) | Err(_) => {}
+            }
+            if let Some(status) = child.try_wait().expect("its state can be asked for") {
+                self.child = None;
+                panic!("the server ended before it served: {status}\n{}", self.log());
+            }
+            assert!(start.elapsed() < DEADLINE, "the server does not get ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+    }
+
+    /// Starts a process with the same setup that may fail to serve: for tests of starting.
+    pub(crate) fn launch(&self, ready: &Path) -> Child {
+        let program = env!("CARGO_BIN_EXE_sessiond");
+        let mut runner = self.setup.runner.iter();
+        let mut command = match runner.next() {
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(runner).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log file");
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .arg("--ready-file")
+            .arg(ready)
+            .args(&self.setup.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log file twice"))
+            .stderr(log);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SESSIOND_")) {
+            command.env_remove(name);
+        }
+        command.spawn().expect("the server starts")
+    }
+
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the server can be killed");
+            child.wait().expect("the server ends");
+        }
+    }
+
+    /// Asks it to stop, with SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "the server cannot be signalled");
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        until("the server ends", || std::future::ready(child.try_wait().expect("its state can be asked for"))).await
+    }
+
+    /// Stops it in peace.
+    pub(crate) async fn stop(&mut self) {
+        self.terminate();
+        let status = self.ended().await;
+        assert!(status.success(), "the server ended with {status}\n{}", self.log());
+    }
+
+    /// A client in a namespace of its own.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connected(&self.address, None).await
+    }
+
+    /// A client in the namespace of another one, after a restart for example.
+    pub(crate) async fn client_of(&self, earlier: &Client) -> Client {
+        Client::connected(&self.address, None).await.in_namespace(earlier.namespace())
+    }
+
+    /// Where it listens: `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where its data is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.setup.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// A folder that lives as long as the server, for a test's own files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Everything it has said.
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Shows the end of its log.
+    pub(crate) fn show_log(&self) {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        eprintln!("the server's log, its last {} lines:\n{}", shown.len(), shown.join("\n"));
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let panicked = self.log().contains("panicked at");
+        if std::thread::panicking() {
+            self.show_log();
+        } else {
+            assert!(!panicked, "the server panicked:\n{}", self.log());
+        }
+    }
+}
+
+/// A file with `text` in it.
+pub(crate) fn write(path: &Path, text: &str) {
+    use std::io::Write as _;
+    let mut file = File::create(path).expect("a file can be made");
+    file.write_all(text.as_bytes()).expect("a file can be written");
+}
