@@ -1,5 +1,4 @@
-//! What is SQLite's own: opening, failing and recovering, damaged rows, batches. What every store does
-//! is tested by the conformance suite.
+//! The suite on SQLite, and what is SQLite's own: opening, failing and recovering, damaged rows, batches.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -17,6 +16,7 @@ use crate::domain::session::{Draft, State, Texts};
 use crate::domain::{
     Command, EntryId, LogId, MessageFacts, Namespace, Proposal, Role, Session, SessionId, Time, Usage,
 };
+use crate::store::conformance::{Backend, conformance};
 use crate::store::record::digest;
 use crate::store::{Committed, Error, Store};
 
@@ -24,6 +24,17 @@ mod damage;
 mod failure;
 mod opening;
 mod plans;
+
+/// Each store of the suite has a directory of its own.
+struct InDirectory(TempDir);
+
+impl Backend for InDirectory {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(open(self.0.path()))
+    }
+}
+
+conformance!(suite, InDirectory(dir()));
 
 const READERS: usize = 2;
 
