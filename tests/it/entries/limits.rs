@@ -21,7 +21,11 @@ fn of_bytes(bytes: usize) -> Message {
     message
 }
 
-async fn sized(client: &Client, id: &str, messages: Vec<Message>) -> Result<pb::AppendEntriesResponse, tonic::Status> {
+async fn sized(
+    client: &Client,
+    id: &str,
+    messages: Vec<Message>,
+) -> Result<pb::AppendEntriesResponse, tonic::Status> {
     client.append_or(id, entries(messages)).await
 }
 
@@ -44,7 +48,9 @@ async fn a_message_holds_sixteen_mebibytes() {
         session_id: id,
         ..Default::default()
     };
-    let answers = stream(&client, "SessionService/ReadMessages", request.encode_to_vec()).await.unwrap();
+    let answers = stream(&client, "SessionService/ReadMessages", request.encode_to_vec())
+        .await
+        .unwrap();
     let read = pb::ReadMessagesResponse::decode(answers[0].clone()).unwrap();
     assert_eq!(read.messages.len(), 1);
     assert!(read.messages[0].content == largest.content, "the text differs");
@@ -56,13 +62,25 @@ async fn checkpoints_events_and_items_are_bounded_too() {
     let id = client.blank().await;
     let half = "x".repeat(MESSAGE_BYTES_MAX / 2);
     let two = checkpoint(vec![user(&half), user(&half)]);
-    refused(client.append_or(&id, vec![two]).await, Code::InvalidArgument, "LIMIT_EXCEEDED");
+    refused(
+        client.append_or(&id, vec![two]).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
     let large = event(&format!("\"{half}{half}\""));
-    refused(client.append_or(&id, vec![large]).await, Code::InvalidArgument, "LIMIT_EXCEEDED");
+    refused(
+        client.append_or(&id, vec![large]).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
     let thread = client.open(Thread::default()).await;
     let turn = client.start(&thread).await;
     let item = asks(&format!("{half}{half}"));
-    refused(client.add_or(&thread, &turn, vec![item]).await, Code::InvalidArgument, "LIMIT_EXCEEDED");
+    refused(
+        client.add_or(&thread, &turn, vec![item]).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
 }
 
 #[tokio::test]
@@ -70,18 +88,41 @@ async fn a_batch_holds_ten_thousand() {
     let client = shared().await;
     let id = client.blank().await;
     let many = |count: usize| (0..count).map(|n| user(&n.to_string())).collect::<Vec<_>>();
-    let failure = refused(sized(&client, &id, many(BATCH_MAX + 1)).await, Code::InvalidArgument, "LIMIT_EXCEEDED");
+    let failure = refused(
+        sized(&client, &id, many(BATCH_MAX + 1)).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
     assert!(failure.names("10000"), "{failure:?}");
     assert_eq!(client.session(&id).await.entry_count, 0);
     let appended = sized(&client, &id, many(BATCH_MAX)).await.unwrap();
-    assert_eq!((appended.last_seq, appended.session.unwrap().revision), (10_000, 2), "a batch is one commit");
+    assert_eq!(
+        (appended.last_seq, appended.session.unwrap().revision),
+        (10_000, 2),
+        "a batch is one commit"
+    );
     assert_eq!(client.messages(&id).await.len(), BATCH_MAX);
 
     let thread = client.open(Thread::default()).await;
     let turn = client.start(&thread).await;
-    let items = |count: usize| vec![Item { summary: "s".into(), ..asks("x") }; count];
-    refused(client.add_or(&thread, &turn, items(BATCH_MAX + 1)).await, Code::InvalidArgument, "LIMIT_EXCEEDED");
-    assert_eq!(client.add(&thread, &turn, items(BATCH_MAX)).await.last_seq, 10_000);
+    let items = |count: usize| {
+        vec![
+            Item {
+                summary: "s".into(),
+                ..asks("x")
+            };
+            count
+        ]
+    };
+    refused(
+        client.add_or(&thread, &turn, items(BATCH_MAX + 1)).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
+    assert_eq!(
+        client.add(&thread, &turn, items(BATCH_MAX)).await.last_seq,
+        10_000
+    );
 }
 
 #[tokio::test]
@@ -107,19 +148,29 @@ async fn a_request_holds_sixty_four_mebibytes() {
         wire.extend(field(1000, vec![0; rest]));
         wire
     };
-    let over = unary(&client, "SessionService/AppendEntries", wire(7, REQUEST_BYTES_MAX / 8)).await;
+    let over = unary(
+        &client,
+        "SessionService/AppendEntries",
+        wire(7, REQUEST_BYTES_MAX / 8),
+    )
+    .await;
     refused(over, Code::ResourceExhausted, "QUOTA_EXCEEDED");
     assert_eq!(client.session(&id).await.entry_count, 0);
     let fitting = wire(7, REQUEST_BYTES_MAX / 16);
     assert!(fitting.len() < REQUEST_BYTES_MAX);
-    unary(&client, "SessionService/AppendEntries", fitting).await.unwrap();
+    unary(&client, "SessionService/AppendEntries", fitting)
+        .await
+        .unwrap();
     assert_eq!(client.session(&id).await.entry_count, 7);
 }
 
 #[tokio::test]
 async fn a_request_id_has_128_characters() {
     let client = shared().await;
-    let create = |request_id: String| pb::CreateSessionRequest { request_id, ..Default::default() };
+    let create = |request_id: String| pb::CreateSessionRequest {
+        request_id,
+        ..Default::default()
+    };
     client.create_session(create("é".repeat(128))).await.unwrap();
     crate::support::failure::invalid(client.create_session(create("é".repeat(129))).await, "request_id");
 }
