@@ -41,7 +41,7 @@ Exit codes: 0 it was done, 1 the server or a rule said no, 2 the command line is
 
 /// Save, fork and resume the conversations of AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "sessiond", version, after_help = AFTER_HELP, propagate_version = true)]
+#[command(name = "sessiond", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

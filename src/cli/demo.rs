@@ -106,6 +106,9 @@ async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>, stays: boo
         let id = script.id.clone();
         let mut player = open(&client, script).await?;
         player.turns().await?;
+        if player.expected().is_empty() {
+            continue;
+        }
         let session = player.save(None).await?.session.unwrap_or_default();
         read_back(&client, &player, &session).await?;
         story.also_played(&id, &session)?;
@@ -130,7 +133,11 @@ async fn live(story: &mut Story<'_>, client: &Client, script: Script) -> Result<
         }
         story.turn(player.played().len(), &turn, saved.message_count)?;
     }
-    let session = saved.session.unwrap_or_default();
+    let Some(session) = saved.session else {
+        return Err(Error::Input(
+            "nobody says anything in the first conversation".into(),
+        ));
+    };
     story.by_hand(player.thread())?;
     let read = read_back(client, &player, &session).await?;
     story.read_back(&session, &read)?;

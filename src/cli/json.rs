@@ -29,6 +29,10 @@ macro_rules! named {
 
 named! { AppendEntriesResponse Entry ForkSessionResponse Item Message SaveSessionResponse Session Thread Turn }
 
+// What the demo prints as calls to make by hand.
+#[cfg(test)]
+named! { AppendItemsRequest CreateThreadRequest FinishTurnRequest StartTurnRequest }
+
 /// The JSON form of a message.
 pub(crate) fn value<M: Named>(message: &M) -> Value {
     let options = SerializeOptions::new()

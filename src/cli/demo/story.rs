@@ -72,10 +72,12 @@ impl<'a> Story<'a> {
 
     pub(super) fn opening(&mut self, script: &Script) -> Result<(), Error> {
         self.heading("A live thread")?;
-        let (model, turns) = (line(&script.model), count(script.turns.len() as u64, "turn"));
+        let turns = count(script.turns.len() as u64, "turn");
+        let mut facts = vec![line(&script.id), line(&script.model), turns];
+        facts.retain(|fact| !fact.is_empty());
         self.say(&format!(
-            "{}, {model}, {turns}: written as an agent would, saved after every turn",
-            line(&script.id)
+            "{}: written as an agent would, saved after every turn",
+            facts.join(", ")
         ))?;
         Ok(writeln!(self.screen)?)
     }
@@ -247,5 +249,26 @@ impl<'a> Story<'a> {
 
     fn columns(&self) -> usize {
         self.look.width.unwrap_or(QUOTE_COLUMNS + 28).min(120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::json;
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_done_by_hand_are_requests() {
+        let [create, start, append, finish] = BY_HAND.map(|(_, request)| request);
+        let create: pb::CreateThreadRequest = json::parse(create).unwrap();
+        let start: pb::StartTurnRequest = json::parse(start).unwrap();
+        let append: pb::AppendItemsRequest = json::parse(append).unwrap();
+        let finish: pb::FinishTurnRequest = json::parse(finish).unwrap();
+        assert_eq!(create.thread_id.as_deref(), Some(start.thread_id.as_str()));
+        assert_eq!(start.turn_id.as_deref(), Some(append.turn_id.as_str()));
+        assert_eq!(
+            (append.items.len(), finish.status()),
+            (1, pb::TurnStatus::Completed)
+        );
     }
 }
