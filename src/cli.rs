@@ -15,6 +15,7 @@ mod demo;
 mod error;
 mod fork;
 mod json;
+mod message;
 mod pick;
 mod remote;
 mod remove;

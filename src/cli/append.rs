@@ -89,7 +89,7 @@ impl Append {
             return Err(Error::Input("nothing came in on standard input".into()));
         };
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&answer))?);
+            return Ok(json::print(screen, &json::value(&answer)?)?);
         }
         let session = answer.session.unwrap_or_default();
         writeln!(screen, "{}", screen.look.bold(&session.session_id))?;

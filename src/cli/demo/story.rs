@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use super::super::error::Error;
+use super::super::message::{is_user, text};
 use super::super::sessions;
 use super::super::show::count;
 use super::super::term::{Look, Screen, cut, line};
-use super::super::transcript::{is_user, text};
 use super::host::Host;
 use crate::client::PORT_DEFAULT;
 use crate::client::play::{PlayedTurn, Script};
@@ -186,11 +186,9 @@ impl<'a> Story<'a> {
         self.command("sessiond ls")
     }
 
-    pub(super) fn end(&mut self, stays: bool) -> Result<(), Error> {
-        if stays {
-            self.heading("The server stays up")?;
-            self.say("try the commands above in another terminal; Ctrl-C ends it")?;
-        }
+    pub(super) fn stays(&mut self) -> Result<(), Error> {
+        self.heading("The server stays up")?;
+        self.say("try the commands above in another terminal; Ctrl-C ends it")?;
         Ok(self.screen.flush()?)
     }
 
