@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::body;
 use crate::domain::fork::Count;
@@ -164,7 +164,7 @@ impl Service {
             first.ok_or_else(|| store::Error::corrupt(format!("log {}", tip.log.id), "a tally is off"))?;
         let after = Seq(first.meta.seq.0 - 1);
         let bodies = self.bodies(tip, after, |entry| entry.meta.mark.is_visible());
-        Ok(limited(bodies, 0, wanted))
+        Ok(limited(bodies, wanted))
     }
 
     /// The newest checkpoint's messages, then those after it.
@@ -172,11 +172,8 @@ impl Service {
         let is_context = |entry: &Entry| entry.meta.mark.is_context();
         let wanted = read.limit.unwrap_or(u64::MAX);
         if tip.tally.checkpoint == Seq::ZERO {
-            return Ok(limited(
-                self.bodies(tip, Seq::ZERO, is_context),
-                read.from,
-                wanted,
-            ));
+            let all = self.bodies(tip, Seq::ZERO, is_context);
+            return Ok(limited(from_index(all, read.from).await?, wanted));
         }
         let at = tip.tally.checkpoint;
         let checkpoint = self.entry_at(tip, at).await?;
@@ -191,7 +188,8 @@ impl Service {
         let rest = self.bodies(tip, after, move |entry| {
             is_context(entry) && Some(entry.meta.seq) != left_out
         });
-        Ok(limited(head.chain(rest).boxed(), read.from, wanted))
+        let all = head.chain(rest).boxed();
+        Ok(limited(from_index(all, read.from).await?, wanted))
     }
 
     /// A pointer checkpoint: the summary, then every other message after `last_message_id`, or after the
@@ -282,20 +280,32 @@ fn in_range(from: u64, count: u64) -> Result<(), Error> {
     }
 }
 
-/// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent.
-fn limited(
-    messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'static,
-    skip: u64,
-    take: u64,
-) -> Messages {
-    let cut = messages.scan((skip, take), |(skip, take), chunk| {
+/// The messages from an index on, which is not past the end.
+async fn from_index(mut messages: Messages, from: u64) -> Result<Messages, Error> {
+    let mut passed = 0;
+    while passed < from {
+        let Some(mut chunk) = messages.try_next().await? else {
+            return Err(Refusal::IndexOutOfRange { count: passed }.into());
+        };
+        let skipped = usize::try_from(from - passed)
+            .unwrap_or(usize::MAX)
+            .min(chunk.len());
+        passed += skipped as u64;
+        let rest = chunk.split_off(skipped);
+        if !rest.is_empty() {
+            return Ok(stream::iter([Ok(rest)]).chain(messages).boxed());
+        }
+    }
+    Ok(messages)
+}
+
+/// Ends after `take` messages; empty chunks are not sent.
+fn limited(messages: Messages, take: u64) -> Messages {
+    let cut = messages.scan(take, |take, chunk| {
         if *take == 0 {
             return std::future::ready(None);
         }
         let chunk = chunk.map(|mut chunk| {
-            let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(chunk.len());
-            chunk.drain(..skipped);
-            *skip -= skipped as u64;
             chunk.truncate(usize::try_from(*take).unwrap_or(usize::MAX));
             *take -= chunk.len() as u64;
             chunk

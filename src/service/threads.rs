@@ -172,16 +172,8 @@ impl Service {
             turn,
             after: after.unwrap_or(Seq::ZERO),
         };
-        let wanted = Bound {
-            rows: bound.rows + 1,
-            ..bound
-        };
-        let mut items = self.store.items(thread.journal, &query, wanted).await?;
-        let bytes_full = items.len() < wanted.rows
-            && items.iter().map(|item| item.body.len()).sum::<usize>() >= bound.bytes;
-        let more = items.len() > bound.rows || bytes_full;
-        items.truncate(bound.rows);
-        let next = items.last().map(|item| item.seq).filter(|_| more);
+        let items = self.store.items(thread.journal, &query, bound).await?;
+        let next = self.next_items(&thread, &query, &items).await?;
         let named: BTreeSet<TurnId> = items
             .iter()
             .map(|item| item.turn.clone())
@@ -190,6 +182,29 @@ impl Service {
         let named: Vec<TurnId> = named.into_iter().collect();
         let turns = self.store.turns(thread.journal, &named).await?;
         Ok(ItemsPage { items, turns, next })
+    }
+
+    /// The key that the next page follows: a page may end for its rows or for its bytes, which only what comes
+    /// after it tells.
+    async fn next_items(
+        &self,
+        thread: &Thread,
+        query: &query::Items,
+        page: &[Item],
+    ) -> Result<Option<Seq>, Error> {
+        let Some(last) = page.last().map(|item| item.seq) else {
+            return Ok(None);
+        };
+        if last >= Seq(thread.items) || query.turn.is_none() {
+            return Ok(Some(last).filter(|last| *last < Seq(thread.items)));
+        }
+        let rest = query::Items {
+            turn: query.turn.clone(),
+            after: last,
+        };
+        let one = Bound { rows: 1, bytes: 1 };
+        let following = self.store.items(thread.journal, &rest, one).await?;
+        Ok(Some(last).filter(|_| !following.is_empty()))
     }
 
     async fn standing_thread(&self, call: Call, command: ThreadCommand) -> Result<Arc<Thread>, Error> {

@@ -122,9 +122,9 @@ async fn every_filter_lets_through_what_it_names() {
 async fn a_filter_that_cannot_be_is_refused() {
     let client = shared().await;
     let unspecified = ListSessionsRequest { states: vec![0], ..Default::default() };
-    invalid(client.list_sessions(unspecified).await, "states");
+    invalid(client.list_sessions(unspecified).await, "states[0]");
     let unknown = ListSessionsRequest { states: vec![99], ..Default::default() };
-    invalid(client.list_sessions(unknown).await, "states");
+    invalid(client.list_sessions(unknown).await, "states[0]");
     for order in ["size", "title asc desc", "title,create_time", "UPDATE_TIME", "title descending"] {
         let request = ListSessionsRequest { order_by: Some(order.into()), ..Default::default() };
         invalid(client.list_sessions(request).await, "order_by");

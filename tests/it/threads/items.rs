@@ -64,7 +64,7 @@ async fn items_come_back_as_they_were_given() {
 async fn what_is_missing_is_filled_in() {
     let client = shared().await;
     let (thread, turn) = open_turn(&client).await;
-    let bare = Item { seq: 77, turn_id: "other".into(), kind: ItemKind::Status.into(), ..Default::default() };
+    let bare = Item { seq: 77, turn_id: "other".into(), ..item(ItemKind::Status, vec![]) };
     let open = Item { status: TurnStatus::InProgress.into(), ..bare.clone() };
     client.add(&thread, &turn, vec![bare, open]).await;
     let read = client.items(&thread).await;
@@ -138,6 +138,7 @@ async fn what_cannot_be_an_item_is_refused() {
     for (field, bad) in [
         ("items[1].kind", Item { kind: 0, ..asks("a") }),
         ("items[1].kind", Item { kind: 99, ..asks("a") }),
+        ("items[1].status", Item { status: 0, ..asks("a") }),
         ("items[1].status", Item { status: 99, ..asks("a") }),
         ("items[1].metadata_json", Item { metadata_json: "{".into(), ..asks("a") }),
     ] {

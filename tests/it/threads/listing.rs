@@ -65,7 +65,7 @@ async fn every_filter_lets_through_what_it_names() {
     ] {
         assert_eq!(listed(&client, request.clone()).await, expected, "{request:?}");
     }
-    invalid(client.list_threads(ListThreadsRequest { states: vec![0], ..none() }).await, "states");
+    invalid(client.list_threads(ListThreadsRequest { states: vec![0], ..none() }).await, "states[0]");
 }
 
 #[tokio::test]
