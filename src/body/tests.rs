@@ -1,3 +1,5 @@
+//! Bodies: byte for byte what came in, checked and counted once.
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use uuid::Uuid;

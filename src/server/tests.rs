@@ -1,3 +1,5 @@
+//! The server over TCP and a unix socket, in this process.
+
 use std::time::Instant;
 
 use futures_util::stream::pending;

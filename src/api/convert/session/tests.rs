@@ -1,3 +1,5 @@
+//! Sessions and what is asked of them, to and from the wire.
+
 use std::collections::BTreeMap;
 
 use prost_types::{FieldMask, Timestamp};
