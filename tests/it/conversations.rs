@@ -48,7 +48,11 @@ fn recorded(line: &str) -> Vec<(Role, Vec<ContentBlock>)> {
             };
             blocks.push(block(Block::ToolUse(call)));
         }
-        let ours = if role == "assistant" { Role::Assistant } else { Role::User };
+        let ours = if role == "assistant" {
+            Role::Assistant
+        } else {
+            Role::User
+        };
         match messages.last_mut() {
             _ if role == "system" => {}
             Some((_, before)) if last == role && role != "user" => before.extend(blocks),
@@ -69,7 +73,10 @@ fn set_result(result: &mut ContentBlock, id: &str, said: &str) {
 }
 
 fn plain(messages: &[Message]) -> Vec<(Role, Vec<ContentBlock>)> {
-    messages.iter().map(|message| (message.role(), message.content.clone())).collect()
+    messages
+        .iter()
+        .map(|message| (message.role(), message.content.clone()))
+        .collect()
 }
 
 fn is_user(message: &Message) -> bool {
@@ -80,8 +87,12 @@ fn is_user(message: &Message) -> bool {
 /// Connects the player to the server that the client talks to.
 async fn player(client: &Client, script: Script) -> Player {
     let address = client.address().parse().unwrap();
-    let connected = sessiond::client::Client::connect(&address, client.namespace()).await.unwrap();
-    Player::open(&connected, script, Thread::default(), Duration::ZERO).await.unwrap()
+    let connected = sessiond::client::Client::connect(&address, client.namespace())
+        .await
+        .unwrap();
+    Player::open(&connected, script, Thread::default(), Duration::ZERO)
+        .await
+        .unwrap()
 }
 
 async fn play(client: &Client, number: usize, line: &str) {
@@ -91,25 +102,45 @@ async fn play(client: &Client, number: usize, line: &str) {
         if number < SAVED_EVERY_TURN {
             let saved = player.save(None).await.unwrap().session.unwrap();
             let read = client.messages(&saved.session_id).await;
-            assert_eq!(expect::differences(&player.expected(), &read), Vec::<String>::new());
+            assert_eq!(
+                expect::differences(&player.expected(), &read),
+                Vec::<String>::new()
+            );
         }
     }
     let saved = player.save(None).await.unwrap().session.unwrap();
     let messages = client.messages(&saved.session_id).await;
-    assert_eq!(expect::differences(&player.expected(), &messages), Vec::<String>::new());
+    assert_eq!(
+        expect::differences(&player.expected(), &messages),
+        Vec::<String>::new()
+    );
     assert_eq!(plain(&messages), recorded(line), "conversation {number}");
-    assert_eq!((saved.message_count, saved.entry_count), (messages.len() as u64, messages.len() as u64));
+    assert_eq!(
+        (saved.message_count, saved.entry_count),
+        (messages.len() as u64, messages.len() as u64)
+    );
 
-    let users: Vec<_> = (0..messages.len()).filter(|index| is_user(&messages[*index])).collect();
+    let users: Vec<_> = (0..messages.len())
+        .filter(|index| is_user(&messages[*index]))
+        .collect();
     assert!(!users.is_empty());
     for (nth, &index) in users.iter().enumerate() {
-        let forked = client.fork(&saved.session_id, Point::UserMessageIndex(i64::try_from(nth).unwrap())).await;
+        let forked = client
+            .fork(
+                &saved.session_id,
+                Point::UserMessageIndex(i64::try_from(nth).unwrap()),
+            )
+            .await;
         assert_eq!(forked.removed_message.as_ref(), Some(&messages[index]));
         let fork = forked.session.unwrap();
         assert_eq!(fork.message_count, index as u64);
         assert_eq!(client.messages(&fork.session_id).await, messages[..index]);
     }
-    assert_eq!(client.messages(&saved.session_id).await, messages, "forks change nothing");
+    assert_eq!(
+        client.messages(&saved.session_id).await,
+        messages,
+        "forks change nothing"
+    );
 }
 
 #[tokio::test]
@@ -117,7 +148,13 @@ async fn recorded_conversations_come_back_word_for_word() {
     let client = shared().await;
     let lines: Vec<_> = RECORDED.lines().collect();
     assert_eq!(lines.len(), 20);
-    join_all(lines.iter().enumerate().map(|(number, line)| play(&client, number, line))).await;
+    join_all(
+        lines
+            .iter()
+            .enumerate()
+            .map(|(number, line)| play(&client, number, line)),
+    )
+    .await;
     let sessions = client.listed(ListSessionsRequest::default()).await;
     let (forks, saved): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| session.origin.is_some());
     assert_eq!(saved.len(), lines.len());

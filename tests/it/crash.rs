@@ -26,7 +26,9 @@ const DELAY_MICROS: u64 = 4_000;
 
 fn rounds() -> usize {
     let rounds = std::env::var("SESSIOND_ROUNDS").ok();
-    rounds.map_or(ROUNDS_DEFAULT, |rounds| rounds.parse().expect("SESSIOND_ROUNDS is a number"))
+    rounds.map_or(ROUNDS_DEFAULT, |rounds| {
+        rounds.parse().expect("SESSIOND_ROUNDS is a number")
+    })
 }
 
 /// What all actors of a round see.
@@ -77,8 +79,16 @@ async fn play(server: &mut Server, client: &Client, actors: Vec<Actor>, rng: &mu
 
 /// Every session of the namespace has a title of its own: concurrent forks never share a number.
 async fn titles_are_unique(client: &Client) {
-    let sessions = client.listed(ListSessionsRequest { page_size: 500, ..Default::default() }).await;
-    let forks: Vec<_> = sessions.iter().filter(|session| session.origin.is_some()).collect();
+    let sessions = client
+        .listed(ListSessionsRequest {
+            page_size: 500,
+            ..Default::default()
+        })
+        .await;
+    let forks: Vec<_> = sessions
+        .iter()
+        .filter(|session| session.origin.is_some())
+        .collect();
     let titles: HashSet<_> = forks.iter().map(|fork| &fork.title).collect();
     assert_eq!(titles.len(), forks.len(), "two forks have one title");
 }
@@ -88,7 +98,13 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() 
     let mut rng = Rng::seeded();
     let mut server = Server::start().await;
     let client = server.client().await;
-    let common = client.create(Session { title: "Common".into(), ..Default::default() }).await.session_id;
+    let common = client
+        .create(Session {
+            title: "Common".into(),
+            ..Default::default()
+        })
+        .await
+        .session_id;
     let shared = Arc::new(Shared::new(common));
     let mut actors = Vec::new();
     for n in 0..ACTORS {

@@ -23,13 +23,36 @@ async fn fill(client: &Client) {
         ..Default::default()
     };
     client.create(facts).await;
-    let dated = pb::Entry { create_time: Some(at(7)), ..entry(named("m", message(Role::Assistant, vec![call("1", "{")]))) };
-    client.append("one", vec![entry(user("a")), dated, event("{}"), entry(user("b")), entry(assistant("c"))]).await;
+    let dated = pb::Entry {
+        create_time: Some(at(7)),
+        ..entry(named("m", message(Role::Assistant, vec![call("1", "{")])))
+    };
+    client
+        .append(
+            "one",
+            vec![
+                entry(user("a")),
+                dated,
+                event("{}"),
+                entry(user("b")),
+                entry(assistant("c")),
+            ],
+        )
+        .await;
     client.fork("one", Point::UserMessageIndex(1)).await;
-    let sub = Session { session_id: "sub".into(), parent_session_id: "one".into(), ..Default::default() };
+    let sub = Session {
+        session_id: "sub".into(),
+        parent_session_id: "one".into(),
+        ..Default::default()
+    };
     client.create(sub).await;
     client.delete("sub").await;
-    let thread = client.open(Thread { thread_id: "thread".into(), ..Default::default() }).await;
+    let thread = client
+        .open(Thread {
+            thread_id: "thread".into(),
+            ..Default::default()
+        })
+        .await;
     client.turn(&thread, vec![asks("q"), says("a")]).await;
     client.save(&thread).await;
     let turn = client.start(&thread).await;
@@ -38,22 +61,35 @@ async fn fill(client: &Client) {
 
 /// Everything that the namespace shows.
 async fn everything(client: &Client) -> String {
-    let all = pb::ListSessionsRequest { states: vec![1, 2, 3], ..Default::default() };
+    let all = pb::ListSessionsRequest {
+        states: vec![1, 2, 3],
+        ..Default::default()
+    };
     let mut seen = String::new();
     for session in client.listed(all).await {
         seen += &format!("{session:?}\n{:?}\n", client.entries(&session.session_id).await);
         seen += &format!("{:?}\n", client.context(&session.session_id).await);
     }
-    let threads = client.list_threads(pb::ListThreadsRequest::default()).await.unwrap().threads;
+    let threads = client
+        .list_threads(pb::ListThreadsRequest::default())
+        .await
+        .unwrap()
+        .threads;
     for thread in threads {
-        let list = pb::ListItemsRequest { thread_id: thread.thread_id.clone(), ..Default::default() };
+        let list = pb::ListItemsRequest {
+            thread_id: thread.thread_id.clone(),
+            ..Default::default()
+        };
         seen += &format!("{thread:?}\n{:?}\n", client.list_items(list).await.unwrap());
     }
     seen
 }
 
 async fn ended(mut child: Child) -> ExitStatus {
-    until("the process ends", || std::future::ready(child.try_wait().unwrap())).await
+    until("the process ends", || {
+        std::future::ready(child.try_wait().unwrap())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -84,14 +120,20 @@ async fn a_directory_has_one_server() {
     let client = server.client().await;
     fill(&client).await;
     let before = everything(&client).await;
-    let mut second = Server::stopped(Setup { data: Some(server.data()), ..Setup::default() });
+    let mut second = Server::stopped(Setup {
+        data: Some(server.data()),
+        ..Setup::default()
+    });
     let ready = second.folder().join("ready");
     let status = ended(second.launch(&ready)).await;
     assert_eq!(status.code(), Some(1));
     assert!(!ready.exists(), "it never was ready");
     let said = second.log();
     assert!(said.contains("lock"), "{said}");
-    assert!(said.contains("sessiond.lock") || said.contains(server.data().to_str().unwrap()), "which one: {said}");
+    assert!(
+        said.contains("sessiond.lock") || said.contains(server.data().to_str().unwrap()),
+        "which one: {said}"
+    );
 
     assert_eq!(everything(&client).await, before);
     client.append("one", entries([user("undisturbed")])).await;
@@ -105,7 +147,12 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
         .unwrap()
         .map(|file| file.unwrap().path())
         .filter(|path| path.extension().is_none_or(|extension| extension != "lock"))
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                fs::read(&path).unwrap(),
+            )
+        })
         .collect();
     contents.sort();
     contents
@@ -115,7 +162,10 @@ async fn refuses(server: &Server, word: &str) {
     let before = contents(&server.data());
     let status = ended(server.launch(&server.folder().join("ready"))).await;
     assert_eq!(status.code(), Some(1));
-    assert!(contents(&server.data()) == before, "the files are not what they were");
+    assert!(
+        contents(&server.data()) == before,
+        "the files are not what they were"
+    );
     let said = server.log().to_lowercase();
     assert!(said.contains(word), "{word} is not in {said}");
 }
@@ -130,10 +180,13 @@ async fn data_of_a_newer_version_is_refused_and_left_alone() {
     let database = server.data().join(DATABASE);
     let version = |version: Option<i32>| {
         let conn = rusqlite::Connection::open(&database).unwrap();
-        let found: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let found: i32 = conn
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap();
         if let Some(version) = version {
             conn.pragma_update(None, "user_version", version).unwrap();
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())).unwrap();
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+                .unwrap();
         }
         found
     };
@@ -149,11 +202,16 @@ async fn what_is_no_database_of_ours_is_refused_and_left_alone() {
     let mut server = Server::stopped(Setup::default());
     fs::create_dir(server.data()).unwrap();
     let database = server.data().join(DATABASE);
-    fs::write(&database, "no database at all, but long enough to hold a header of one hundred bytes. ".repeat(9)).unwrap();
+    fs::write(
+        &database,
+        "no database at all, but long enough to hold a header of one hundred bytes. ".repeat(9),
+    )
+    .unwrap();
     refuses(&server, "not a database").await;
     fs::remove_file(&database).unwrap();
     let conn = rusqlite::Connection::open(&database).unwrap();
-    conn.execute_batch("CREATE TABLE mine (a); PRAGMA user_version = 1").unwrap();
+    conn.execute_batch("CREATE TABLE mine (a); PRAGMA user_version = 1")
+        .unwrap();
     drop(conn);
     refuses(&server, "not a database").await;
     fs::remove_file(&database).unwrap();
@@ -166,7 +224,11 @@ async fn the_data_is_for_its_owner_alone() {
     let server = Server::start().await;
     let client = server.client().await;
     fill(&client).await;
-    for file in fs::read_dir(server.data()).unwrap().map(|file| file.unwrap().path()).chain([server.data()]) {
+    for file in fs::read_dir(server.data())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .chain([server.data()])
+    {
         let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o077;
         assert_eq!(mode, 0, "{} is open to others", file.display());
     }

@@ -17,6 +17,8 @@ use crate::support::{Client, Code, Server, Status, until, within};
 const WRITERS: usize = 8;
 /// Answers before the server is asked to stop.
 const ANSWERS: u64 = 200;
+/// Messages of half a mebibyte in a session that no window holds.
+const LARGE: usize = 16;
 
 /// An error that a caller may get while the server goes away: nothing else than that it is gone for now.
 fn is_gone(status: &Status) -> bool {
@@ -26,9 +28,14 @@ fn is_gone(status: &Status) -> bool {
 /// A session that is too large for what a client receives without reading.
 async fn large(client: &Client) -> String {
     let id = client.blank().await;
-    for n in 0..8 {
-        let mebibyte = "m".repeat(1 << 20);
-        client.append(&id, entries((0..4).map(|m| named(&format!("{n}-{m}"), user(&mebibyte))))).await;
+    let half = "m".repeat(1 << 19);
+    for n in 0..LARGE / 4 {
+        client
+            .append(
+                &id,
+                entries((0..4).map(|m| named(&format!("{n}-{m}"), user(&half)))),
+            )
+            .await;
     }
     id
 }
@@ -39,7 +46,12 @@ async fn unread(client: &Client, id: &str) -> tonic::Streaming<crate::support::p
         session_id: id.into(),
         ..Default::default()
     };
-    client.sessions().read_messages(request).await.unwrap().into_inner()
+    client
+        .sessions()
+        .read_messages(request)
+        .await
+        .unwrap()
+        .into_inner()
 }
 
 #[tokio::test]
@@ -49,7 +61,8 @@ async fn a_stop_under_load_loses_nothing() {
     let (answers, stopping) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut writing = JoinSet::new();
     for writer in 0..WRITERS {
-        let (client, answers, stopping) = (server.client_of(&client).await, answers.clone(), stopping.clone());
+        let (client, answers, stopping) =
+            (server.client_of(&client).await, answers.clone(), stopping.clone());
         let id = client.blank().await;
         writing.spawn(async move {
             let mut acknowledged = Vec::new();
@@ -67,7 +80,10 @@ async fn a_stop_under_load_loses_nothing() {
                         answers.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(status) => {
-                        assert!(stopping.load(Ordering::Relaxed), "before it was asked to stop: {status:?}");
+                        assert!(
+                            stopping.load(Ordering::Relaxed),
+                            "before it was asked to stop: {status:?}"
+                        );
                         assert!(is_gone(&status), "{status:?}");
                         break;
                     }
@@ -76,16 +92,27 @@ async fn a_stop_under_load_loses_nothing() {
             (id, acknowledged)
         });
     }
-    until("the writers get their answers", async || (answers.load(Ordering::Relaxed) >= ANSWERS).then_some(())).await;
+    until("the writers get their answers", async || {
+        (answers.load(Ordering::Relaxed) >= ANSWERS).then_some(())
+    })
+    .await;
     stopping.store(true, Ordering::Relaxed);
     server.stop().await;
     server.restart().await;
     let client = server.client_of(&client).await;
     while let Some(writer) = writing.join_next().await {
         let (id, acknowledged) = writer.unwrap();
-        let found: Vec<_> = client.entries(&id).await.into_iter().map(|entry| entry.entry_id).collect();
+        let found: Vec<_> = client
+            .entries(&id)
+            .await
+            .into_iter()
+            .map(|entry| entry.entry_id)
+            .collect();
         let more = found.len() - acknowledged.len();
-        assert!(found.starts_with(&acknowledged) && more <= 1, "{found:?} against {acknowledged:?}");
+        assert!(
+            found.starts_with(&acknowledged) && more <= 1,
+            "{found:?} against {acknowledged:?}"
+        );
     }
 }
 
@@ -96,8 +123,15 @@ async fn health_says_that_it_goes() {
     let id = large(&client).await;
     let mut health = HealthClient::new(client.channel());
     let mut watches = Vec::new();
-    for service in ["", "sessiond.v1.SessionService", "sessiond.v1.ThreadService", "sessiond.v1.EngineService"] {
-        let request = HealthCheckRequest { service: service.into() };
+    for service in [
+        "",
+        "sessiond.v1.SessionService",
+        "sessiond.v1.ThreadService",
+        "sessiond.v1.EngineService",
+    ] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
         let mut watch = health.watch(request).await.unwrap().into_inner();
         let first = within("health answers", watch.message()).await.unwrap().unwrap();
         assert_eq!(first.status(), ServingStatus::Serving, "{service:?}");
@@ -119,7 +153,11 @@ async fn idle_connections_and_watchers_do_not_hold_it_up() {
     let idle = server.client().await;
     idle.blank().await;
     let mut health = HealthClient::new(server.client().await.channel());
-    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut watch = health
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     watch.message().await.unwrap().unwrap();
     let start = Instant::now();
     server.stop().await;
@@ -132,14 +170,22 @@ async fn a_call_in_flight_is_answered() {
     let client = server.client().await;
     let id = large(&client).await;
     let mut stream = unread(&client, &id).await;
-    let first = within("the stream begins", stream.message()).await.unwrap().unwrap().messages.len();
+    let first = within("the stream begins", stream.message())
+        .await
+        .unwrap()
+        .unwrap()
+        .messages
+        .len();
     server.terminate();
-    until("it is about to stop", async || server.log().contains("stopping").then_some(())).await;
+    until("it is about to stop", async || {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
     let mut read = first;
     while let Some(answer) = within("the stream goes on", stream.message()).await.unwrap() {
         read += answer.messages.len();
     }
-    assert_eq!(read, 32, "a stream that had begun is read to its end");
+    assert_eq!(read, LARGE, "a stream that had begun is read to its end");
     assert_eq!(server.ended().await.code(), Some(0));
 }
 
@@ -150,13 +196,16 @@ async fn a_second_signal_ends_it_at_once_and_safely() {
     let id = large(&client).await;
     let _blocked = unread(&client, &id).await;
     server.terminate();
-    until("it is about to stop", async || server.log().contains("stopping").then_some(())).await;
+    until("it is about to stop", async || {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
     server.terminate();
     let start = Instant::now();
     assert_eq!(server.ended().await.code(), Some(128 + 15));
     assert!(start.elapsed() < DEADLINE / 10, "it took {:?}", start.elapsed());
     server.restart().await;
-    assert_eq!(server.client_of(&client).await.messages(&id).await.len(), 32);
+    assert_eq!(server.client_of(&client).await.messages(&id).await.len(), LARGE);
 }
 
 #[tokio::test]
@@ -167,7 +216,10 @@ async fn new_calls_are_told_to_come_again() {
     let mut blocked = unread(&client, &id).await;
     within("the stream begins", blocked.message()).await.unwrap();
     server.terminate();
-    until("it is about to stop", async || server.log().contains("stopping").then_some(())).await;
+    until("it is about to stop", async || {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
     let late = client.session_or(&id).await;
     if let Err(status) = late {
         assert!(is_gone(&status), "{status:?}");

@@ -14,11 +14,22 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("engine", &["domain", "pb"]),
     ("watchers", &["domain"]),
     ("formats", &["domain", "pb", "body"]),
-    ("service", &["domain", "body", "store", "engine", "watchers", "formats", "cluster"]),
+    (
+        "service",
+        &[
+            "domain", "body", "store", "engine", "watchers", "formats", "cluster",
+        ],
+    ),
     ("upkeep", &["domain", "body", "store", "service"]),
     ("client", &["pb"]),
-    ("api", &["domain", "pb", "body", "service", "engine", "cluster"]),
-    ("cluster", &["domain", "pb", "store", "service", "engine", "client"]),
+    (
+        "api",
+        &["domain", "pb", "body", "store", "service", "engine", "cluster"],
+    ),
+    (
+        "cluster",
+        &["domain", "pb", "store", "service", "engine", "client"],
+    ),
     ("telemetry", &["config"]),
 ];
 
@@ -26,8 +37,17 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
 const KNOW_TONIC: [&str; 6] = ["api", "server", "cluster", "client", "pb", "cli"];
 
 /// What the domain must do without.
-const NOT_IN_THE_DOMAIN: [&str; 9] =
-    ["serde", "prost", "tonic", "tokio", "async fn", ".await", "SystemTime", "Instant::now", "std::fs"];
+const NOT_IN_THE_DOMAIN: [&str; 9] = [
+    "serde",
+    "prost",
+    "tonic",
+    "tokio",
+    "async fn",
+    ".await",
+    "SystemTime",
+    "Instant::now",
+    "std::fs",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -38,7 +58,9 @@ fn files(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.push(path);
@@ -53,16 +75,28 @@ fn files(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all_files() -> Vec<(PathBuf, String)> {
-    ["src", "tests", "examples", "benches"].into_iter().flat_map(files).chain(build_script()).collect()
+    ["src", "tests", "examples", "benches"]
+        .into_iter()
+        .flat_map(files)
+        .chain(build_script())
+        .collect()
 }
 
 fn build_script() -> Option<(PathBuf, String)> {
-    fs::read_to_string(root().join("build.rs")).ok().map(|text| ("build.rs".into(), text))
+    fs::read_to_string(root().join("build.rs"))
+        .ok()
+        .map(|text| ("build.rs".into(), text))
 }
 
 /// The room that a file of src belongs to: the first part of its path.
 fn room(path: &Path) -> String {
-    let first = path.components().nth(1).unwrap().as_os_str().to_string_lossy().into_owned();
+    let first = path
+        .components()
+        .nth(1)
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -75,7 +109,8 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// A file that holds nothing but tests.
 fn is_tests(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs") || path.components().any(|part| part.as_os_str() == "tests")
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.components().any(|part| part.as_os_str() == "tests")
 }
 
 /// The rooms that a line names with `crate::`.
@@ -85,10 +120,20 @@ fn named(line: &str) -> Vec<String> {
         let rest = &line[at + "crate::".len()..];
         let names = rest.strip_prefix('{').map_or_else(
             || vec![rest],
-            |list| list.split('}').next().unwrap_or_default().split(',').map(str::trim).collect(),
+            |list| {
+                list.split('}')
+                    .next()
+                    .unwrap_or_default()
+                    .split(',')
+                    .map(str::trim)
+                    .collect()
+            },
         );
         for name in names {
-            let word: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let word: String = name
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             rooms.push(word);
         }
     }
@@ -104,7 +149,9 @@ fn rooms_know_only_those_below_them() {
     let mut found = Vec::new();
     for (path, text) in files("src") {
         let of = room(&path);
-        let Some((_, may)) = MAY_NAME.iter().find(|(room, _)| *room == of) else { continue };
+        let Some((_, may)) = MAY_NAME.iter().find(|(room, _)| *room == of) else {
+            continue;
+        };
         if is_tests(&path) {
             continue;
         }
@@ -113,7 +160,11 @@ fn rooms_know_only_those_below_them() {
                 let known = MAY_NAME.iter().any(|(room, _)| *room == other);
                 let above = ["server", "cli", "config", "shutdown", "telemetry"].contains(&other.as_str());
                 if (known || above) && other != of && !may.contains(&other.as_str()) {
-                    found.push(format!("{}:{at}: {of} names {other}: {}", path.display(), line.trim()));
+                    found.push(format!(
+                        "{}:{at}: {of} names {other}: {}",
+                        path.display(),
+                        line.trim()
+                    ));
                 }
             }
         }
@@ -138,7 +189,10 @@ fn few_rooms_know_tonic() {
 #[test]
 fn the_domain_is_pure() {
     let mut found = Vec::new();
-    for (path, text) in files("src").into_iter().filter(|(path, _)| room(path) == "domain") {
+    for (path, text) in files("src")
+        .into_iter()
+        .filter(|(path, _)| room(path) == "domain")
+    {
         for (at, line) in code(&text) {
             for word in NOT_IN_THE_DOMAIN.into_iter().filter(|word| line.contains(word)) {
                 found.push(format!("{}:{at}: {word}: {}", path.display(), line.trim()));

@@ -7,8 +7,8 @@ use crate::support::build::{asks, entries, named, said, says, talk, user};
 use crate::support::pb::content_block::Block;
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{
-    AppendEntriesRequest, AppendItemsRequest, Entry, FinishTurnRequest, ForkSessionRequest, Item, SaveSessionRequest,
-    Session, StartTurnRequest, Thread, TurnStatus,
+    AppendEntriesRequest, AppendItemsRequest, Entry, FinishTurnRequest, ForkSessionRequest, Item,
+    SaveSessionRequest, Session, StartTurnRequest, Thread, TurnStatus,
 };
 use crate::support::rng::Rng;
 use crate::support::{Client, Status};
@@ -24,7 +24,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(session: String) -> Self {
-        Self { session, batches: Mutex::default() }
+        Self {
+            session,
+            batches: Mutex::default(),
+        }
     }
 
     /// It holds every batch in one piece where it was said to be, and nothing else.
@@ -39,7 +42,10 @@ impl Shared {
             assert_eq!(first, next, "batches lie one behind the other");
             next += ids.len() as u64;
         }
-        assert_eq!(client.session(&self.session).await.message_count, ids.len() as u64);
+        assert_eq!(
+            client.session(&self.session).await.message_count,
+            ids.len() as u64
+        );
     }
 }
 
@@ -85,7 +91,10 @@ pub(super) struct Actor {
 }
 
 fn ids(entries: &[Entry]) -> Vec<String> {
-    assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "seqs are dense");
+    assert!(
+        entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq),
+        "seqs are dense"
+    );
     entries.iter().map(|entry| entry.entry_id.clone()).collect()
 }
 
@@ -104,7 +113,13 @@ impl Actor {
             rng,
             calls: 0,
             shared,
-            session: client.create(Session { title: "Crash".into(), ..Default::default() }).await.session_id,
+            session: client
+                .create(Session {
+                    title: "Crash".into(),
+                    ..Default::default()
+                })
+                .await
+                .session_id,
             entries: Vec::new(),
             thread: client.open(Thread::default()).await,
             turn: None,
@@ -127,7 +142,10 @@ impl Actor {
                     round.answered();
                 }
                 Err(status) => {
-                    assert!(round.is_over(), "{step:?} failed on a server that lives: {status:?}");
+                    assert!(
+                        round.is_over(),
+                        "{step:?} failed on a server that lives: {status:?}"
+                    );
                     self.pending = Some(step);
                     return;
                 }
@@ -143,13 +161,21 @@ impl Actor {
             let added = request.entries.iter().map(|entry| entry.entry_id.clone());
             possible.push(self.entries.iter().cloned().chain(added).collect());
         }
-        assert!(possible.contains(&found), "{}: {found:?} is none of {possible:?}", self.name);
+        assert!(
+            possible.contains(&found),
+            "{}: {found:?} is none of {possible:?}",
+            self.name
+        );
         let items = client.items(&self.thread).await.len();
         let pending = match &self.pending {
             Some(Step::Items(request)) => request.items.len(),
             _ => 0,
         };
-        assert!([self.items.len(), self.items.len() + pending].contains(&items), "{}: {items} items", self.name);
+        assert!(
+            [self.items.len(), self.items.len() + pending].contains(&items),
+            "{}: {items} items",
+            self.name
+        );
         if let Some(Step::Fork(request, cut)) = &self.pending
             && let Ok(fork) = client.session_or(request.new_session_id.as_ref().unwrap()).await
         {
@@ -175,14 +201,30 @@ impl Actor {
         let session = client.session(&self.session).await;
         let messages = client.messages(&self.session).await;
         let counts = (session.entry_count, session.message_count, messages.len());
-        assert_eq!(counts, (found.len() as u64, found.len() as u64, found.len()), "{}", self.name);
-        assert!(messages.iter().all(|message| said(message) == message.message_id), "contents are their own");
+        assert_eq!(
+            counts,
+            (found.len() as u64, found.len() as u64, found.len()),
+            "{}",
+            self.name
+        );
+        assert!(
+            messages.iter().all(|message| said(message) == message.message_id),
+            "contents are their own"
+        );
 
         let items = client.items(&self.thread).await;
-        assert_eq!(items.iter().map(text_of).collect::<Vec<_>>(), self.items, "{}", self.name);
+        assert_eq!(
+            items.iter().map(text_of).collect::<Vec<_>>(),
+            self.items,
+            "{}",
+            self.name
+        );
         assert!(items.iter().zip(1..).all(|(item, seq)| item.seq == seq));
         let thread = client.thread(&self.thread).await;
-        assert_eq!((thread.item_count, thread.turn_count), (items.len() as u64, self.turns));
+        assert_eq!(
+            (thread.item_count, thread.turn_count),
+            (items.len() as u64, self.turns)
+        );
         assert_eq!(thread.active_turn_id, self.turn.clone().unwrap_or_default());
 
         if let Some((id, count)) = &self.saved {
@@ -190,11 +232,19 @@ impl Actor {
             let said = |(n, item): (usize, &String)| format!("{}: {item}", ["user", "assistant"][n % 2]);
             let expected: Vec<_> = self.items[..*count].iter().enumerate().map(said).collect();
             assert_eq!(talk(&messages), expected, "{}", self.name);
-            assert_eq!((session.message_count, session.entry_count), (*count as u64, *count as u64));
+            assert_eq!(
+                (session.message_count, session.entry_count),
+                (*count as u64, *count as u64)
+            );
             assert_eq!(ids(&client.entries(id).await).len(), *count);
         }
         for (id, cut) in &self.forks {
-            assert_eq!(ids(&client.entries(id).await), self.entries[..*cut], "{}: {id}", self.name);
+            assert_eq!(
+                ids(&client.entries(id).await),
+                self.entries[..*cut],
+                "{}: {id}",
+                self.name
+            );
             assert_eq!(client.session(id).await.message_count, *cut as u64);
         }
     }
@@ -229,7 +279,12 @@ impl Actor {
                 entry.entry_id.clone_from(&message.message_id);
             }
         }
-        AppendEntriesRequest { session_id: session_id.to_owned(), entries, request_id, ..Default::default() }
+        AppendEntriesRequest {
+            session_id: session_id.to_owned(),
+            entries,
+            request_id,
+            ..Default::default()
+        }
     }
 
     /// The next step of the thread: each turn is some questions and answers; it is saved between turns.
@@ -238,19 +293,45 @@ impl Actor {
         let Some(turn_id) = self.turn.clone() else {
             let unsaved = self.items.len() > self.saved.as_ref().map_or(0, |(_, count)| *count);
             return if unsaved && self.rng.below(2) == 0 {
-                Step::Save(SaveSessionRequest { thread_id, request_id, ..Default::default() })
+                Step::Save(SaveSessionRequest {
+                    thread_id,
+                    request_id,
+                    ..Default::default()
+                })
             } else {
-                Step::Start(StartTurnRequest { thread_id, request_id, ..Default::default() })
+                Step::Start(StartTurnRequest {
+                    thread_id,
+                    request_id,
+                    ..Default::default()
+                })
             };
         };
         if self.rng.below(3) == 0 {
             let status = TurnStatus::Completed.into();
-            return Step::Finish(FinishTurnRequest { thread_id, turn_id, status, request_id, ..Default::default() });
+            return Step::Finish(FinishTurnRequest {
+                thread_id,
+                turn_id,
+                status,
+                request_id,
+                ..Default::default()
+            });
         }
         let pairs = 1 + self.rng.below(4);
-        let pair = |n| [asks(&format!("{request_id}-{n}?")), says(&format!("{request_id}-{n}!"))];
+        let pair = |n| {
+            [
+                asks(&format!("{request_id}-{n}?")),
+                says(&format!("{request_id}-{n}!")),
+            ]
+        };
         let items = (0..pairs).flat_map(pair).collect();
-        Step::Items(AppendItemsRequest { thread_id, turn_id, items, epoch: None, request_id, ..Default::default() })
+        Step::Items(AppendItemsRequest {
+            thread_id,
+            turn_id,
+            items,
+            epoch: None,
+            request_id,
+            ..Default::default()
+        })
     }
 
     async fn send(&self, client: &Client, step: &Step) -> Result<Made, Status> {
@@ -260,7 +341,9 @@ impl Actor {
                 Made::Nothing
             }
             Step::Share(request) => Made::Seq(client.append_entries(request.clone()).await?.first_seq),
-            Step::Start(request) => Made::Turn(client.start_turn(request.clone()).await?.turn.unwrap().turn_id),
+            Step::Start(request) => {
+                Made::Turn(client.start_turn(request.clone()).await?.turn.unwrap().turn_id)
+            }
             Step::Items(request) => {
                 client.append_items(request.clone()).await?;
                 Made::Nothing
@@ -269,9 +352,14 @@ impl Actor {
                 client.finish_turn(request.clone()).await?;
                 Made::Nothing
             }
-            Step::Save(request) => {
-                Made::Session(client.save_session(request.clone()).await?.session.unwrap().session_id)
-            }
+            Step::Save(request) => Made::Session(
+                client
+                    .save_session(request.clone())
+                    .await?
+                    .session
+                    .unwrap()
+                    .session_id,
+            ),
             Step::Fork(request, _) => {
                 let fork = client.fork_session(request.clone()).await?.session.unwrap();
                 assert!(fork.title.starts_with("Crash (fork "), "{fork:?}");
@@ -283,10 +371,15 @@ impl Actor {
     fn remember(&mut self, step: Step, made: Made) {
         match (&step, made) {
             (Step::Append(request), _) => {
-                self.entries.extend(request.entries.iter().map(|entry| entry.entry_id.clone()));
+                self.entries
+                    .extend(request.entries.iter().map(|entry| entry.entry_id.clone()));
             }
             (Step::Share(request), Made::Seq(first)) => {
-                let ids = request.entries.iter().map(|entry| entry.entry_id.clone()).collect();
+                let ids = request
+                    .entries
+                    .iter()
+                    .map(|entry| entry.entry_id.clone())
+                    .collect();
                 self.shared.batches.lock().unwrap().push((first, ids));
             }
             (Step::Start(_), Made::Turn(turn)) => {
