@@ -20,6 +20,7 @@ use clap::Parser;
 use futures_util::stream::{self, StreamExt as _};
 use sessiond::client::play::{Player, Script, expect, openai};
 use sessiond::client::{Client, Failure, request_id};
+use sessiond::pb::client::content_block::Block;
 use sessiond::pb::client::fork_session_request::Point;
 use sessiond::pb::client::{self as pb, MessageView, Role};
 
@@ -132,11 +133,8 @@ async fn play(client: &Client, script: Script) -> anyhow::Result<Count> {
     // There are no checkpoints and no sub-agents: a model is sent what a reader sees.
     count.same(&id, "context view", &read, &context);
     count.messages = read.len();
-    for number in 0.. {
-        let Some(at) = user_message(&read, number) else {
-            break;
-        };
-        fork(client, &session, &read, number, at, &mut count)
+    for (number, at) in user_messages(&read).into_iter().enumerate() {
+        fork(client, &session, &read, (number, at), &mut count)
             .await
             .with_context(|| format!("{id}: fork {number}"))?;
     }
@@ -150,8 +148,7 @@ async fn fork(
     client: &Client,
     parent: &pb::Session,
     read: &[pb::Message],
-    number: usize,
-    at: usize,
+    (number, at): (usize, usize),
     count: &mut Count,
 ) -> anyhow::Result<()> {
     let request = pb::ForkSessionRequest {
@@ -213,17 +210,12 @@ async fn messages(client: &Client, session_id: &str, view: MessageView) -> anyho
     Ok(messages)
 }
 
-/// Where the user message with this number stands.
-fn user_message(messages: &[pb::Message], number: usize) -> Option<usize> {
-    let is_result =
-        |block: &pb::ContentBlock| matches!(block.block, Some(pb::content_block::Block::ToolResult(_)));
+/// Where the user messages stand.
+fn user_messages(messages: &[pb::Message]) -> Vec<usize> {
+    let is_result = |block: &pb::ContentBlock| matches!(block.block, Some(Block::ToolResult(_)));
     let is_user =
         |message: &pb::Message| message.role() == Role::User && !message.content.iter().all(is_result);
-    let mut users = messages
-        .iter()
-        .enumerate()
-        .filter(|(_, message)| is_user(message));
-    users.nth(number).map(|(at, _)| at)
+    (0..messages.len()).filter(|&at| is_user(&messages[at])).collect()
 }
 
 impl Count {

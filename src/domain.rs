@@ -10,6 +10,8 @@ pub mod effect;
 pub mod entry;
 pub mod error;
 pub mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod fork;
 pub mod id;
 pub mod limits;

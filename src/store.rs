@@ -29,6 +29,8 @@ use crate::domain::{
 };
 
 pub mod batch;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod memory;
 mod record;
 pub mod sqlite;

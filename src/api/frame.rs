@@ -4,14 +4,26 @@ use std::mem;
 
 use prost::Message;
 use tonic::{Request, Status};
+use tracing::Span;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::domain::{Digest, Invalid, Namespace, Refusal, RequestId, proposal};
+use crate::domain::{Digest, Invalid, Namespace, Refusal, RequestId, SessionId, proposal};
 use crate::pb;
 use crate::service::{Call, Service};
 
+use super::status;
+
+/// The largest request that is converted where it came in: a millisecond's work.
+const INLINE_BYTES_MAX: usize = 512 * 1024;
+
+/// A request about something that the log knows it by.
+pub(super) trait Subject {
+    /// The field of the call's span and the id, as the client gave it; empty where there is none.
+    fn subject(&self) -> (&'static str, &str);
+}
+
 /// A request in a namespace.
-pub(super) trait Scoped: Message {
+pub(super) trait Scoped: Message + Subject {
     /// The name of its type.
     const NAME: &'static str;
 
@@ -34,6 +46,7 @@ pub(super) trait Listing: Scoped {
 /// Takes a request that only reads out of its frame: the namespace is no longer in it.
 pub(super) fn read<M: Scoped>(request: Request<M>) -> Result<(Namespace, M), Status> {
     let mut request = request.into_inner();
+    note(&request);
     let namespace = Namespace::parse(&mem::take(request.namespace()))?;
     Ok((namespace, request))
 }
@@ -47,6 +60,9 @@ pub(super) fn mutation<M: Mutation>(request: Request<M>) -> Result<(Call, M), St
     } else {
         Some(RequestId::parse(&id)?)
     };
+    if let Some(id) = &request_id {
+        Span::current().record("request.id", id.as_str());
+    }
     let named = request_id.map(|id| proposal::Request {
         id,
         fingerprint: fingerprint(&request),
@@ -58,6 +74,25 @@ pub(super) fn mutation<M: Mutation>(request: Request<M>) -> Result<(Call, M), St
         },
         request,
     ))
+}
+
+/// Converts a request that may be large; a large one away from the threads that serve connections.
+pub(super) async fn converted<M: Scoped + 'static, T: Send + 'static>(
+    request: M,
+    convert: impl FnOnce(M) -> Result<T, Invalid> + Send + 'static,
+) -> Result<Result<T, Invalid>, Status> {
+    if request.encoded_len() <= INLINE_BYTES_MAX {
+        return Ok(convert(request));
+    }
+    let converted = tokio::task::spawn_blocking(move || convert(request)).await;
+    converted.map_err(|failed| {
+        tracing::error!(
+            panicked = failed.is_panic(),
+            request = M::NAME,
+            "a conversion did not end"
+        );
+        status::internal()
+    })
 }
 
 /// What a mutation's conversion has come to. A request_id is looked up before every other check, so a request that is
@@ -77,6 +112,15 @@ pub(super) async fn checked<T>(
     }
 }
 
+/// Notes in the call's span what a request is about, if that is an id: anything else may be anything.
+fn note(request: &impl Subject) {
+    let span = Span::current();
+    let (field, id) = request.subject();
+    if !span.is_disabled() && SessionId::parse(id, field).is_ok() {
+        span.record(field, id.trim());
+    }
+}
+
 /// Of a request out of its frame. Maps are sorted, so equal requests are equal bytes.
 fn fingerprint<M: Mutation>(request: &M) -> Digest {
     let mut hash = Xxh3::new();
@@ -92,6 +136,17 @@ macro_rules! scoped {
 
             fn namespace(&mut self) -> &mut String {
                 &mut self.namespace
+            }
+        }
+    )*};
+}
+
+macro_rules! subjects {
+    ($field:literal, $request:ident => $id:expr, $($name:ident)*) => {$(
+        impl Subject for pb::$name {
+            fn subject(&self) -> (&'static str, &str) {
+                let $request = self;
+                ($field, $id)
             }
         }
     )*};
@@ -127,6 +182,25 @@ mutations!(
     CreateThreadRequest UpdateThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest
     FinishTurnRequest
 );
+
+subjects!("session.id", request => &request.session_id,
+    GetSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest ListEntriesRequest
+    ReadMessagesRequest ForkSessionRequest
+);
+subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), CreateSessionRequest);
+subjects!("session.id", request => request.session.as_ref().map_or("", |session| &session.session_id),
+    UpdateSessionRequest
+);
+subjects!("session.id", _request => "", ListSessionsRequest);
+subjects!("thread.id", request => &request.thread_id,
+    GetThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest FinishTurnRequest ListItemsRequest
+    SaveSessionRequest
+);
+subjects!("thread.id", request => request.thread_id.as_deref().unwrap_or_default(), CreateThreadRequest);
+subjects!("thread.id", request => request.thread.as_ref().map_or("", |thread| &thread.thread_id),
+    UpdateThreadRequest
+);
+subjects!("thread.id", _request => "", ListThreadsRequest);
 
 #[cfg(test)]
 mod tests {

@@ -115,7 +115,8 @@ impl SessionService for Sessions {
         request: Request<pb::AppendEntriesRequest>,
     ) -> Answer<pb::AppendEntriesResponse> {
         let (call, request) = frame::mutation(request)?;
-        let parsed = entry::append(request, &self.service);
+        let service = self.service.clone();
+        let parsed = frame::converted(request, move |request| entry::append(request, &service)).await?;
         let (id, entries, expected) = frame::checked(&self.service, &call, parsed).await?;
         let appended = self.service.append_entries(call, id, entries, expected).await?;
         Ok(Response::new(pb::AppendEntriesResponse {

@@ -96,7 +96,8 @@ impl ThreadService for Threads {
     ) -> Answer<pb::AppendItemsResponse> {
         let (call, request) = frame::mutation(request)?;
         let epoch = request.epoch;
-        let parsed = item::append(request, &self.service);
+        let service = self.service.clone();
+        let parsed = frame::converted(request, move |request| item::append(request, &service)).await?;
         let (id, turn, items) = frame::checked(&self.service, &call, parsed).await?;
         let (first, last) = self.service.append_items(call, id, turn, items, epoch).await?;
         Ok(Response::new(pb::AppendItemsResponse {

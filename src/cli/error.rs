@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::term::{clean, line};
-use crate::client::{ConnectError, Failure};
+use crate::client::{ConnectError, Failure, Violation};
 
 /// The service, a rule, or the world said no.
 pub(crate) const EXIT_REFUSED: u8 = 1;
@@ -29,6 +29,16 @@ pub(crate) enum Error {
         /// What was typed.
         text: String,
     },
+    /// A number that counts back further than there is anything.
+    #[error("no {noun} -{back}: there are {count}")]
+    TooFarBack {
+        /// What was looked for.
+        noun: &'static str,
+        /// How far back.
+        back: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// A prefix that several ids have.
     #[error("{text:?} could be several {noun}s")]
     Ambiguous {
@@ -42,6 +52,9 @@ pub(crate) enum Error {
     /// What was typed or piped in cannot be taken.
     #[error("{0}")]
     Input(String),
+    /// What came back cannot be used, or is not what it should be.
+    #[error("{0}")]
+    Answer(String),
     /// The command line is wrong in a way that only shows when it is read as a whole.
     #[error("{0}")]
     Usage(String),
@@ -76,8 +89,10 @@ impl Error {
             Self::Refused(_)
             | Self::Connect(_)
             | Self::Unmatched { .. }
+            | Self::TooFarBack { .. }
             | Self::Ambiguous { .. }
             | Self::Input(_)
+            | Self::Answer(_)
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => Some(EXIT_REFUSED),
@@ -89,10 +104,13 @@ impl Error {
         let mut lines = vec![format!("error: {}", clean(&self.to_string()))];
         match self {
             Self::Refused(failure) => {
+                // A violation that the message tells as a whole is not told again.
+                let told = |one: &&Violation| failure.message.contains(&one.description);
                 lines.extend(
                     failure
                         .violations
                         .iter()
+                        .filter(|one| !told(one))
                         .map(|one| format!("  {}: {}", line(&one.field), line(&one.description))),
                 );
                 if let Some(after) = failure.retry_after {
@@ -119,7 +137,9 @@ impl Error {
                 );
             }
             Self::Unmatched { .. }
+            | Self::TooFarBack { .. }
             | Self::Input(_)
+            | Self::Answer(_)
             | Self::Usage(_)
             | Self::Declined
             | Self::Io(_)

@@ -79,10 +79,7 @@ pub(crate) async fn session(client: &Client, pick: &Pick, scope: Scope) -> Resul
             let (mut found, _) = sessions::list(client, wanted, *back).await?;
             match found.len() {
                 count if count == *back => Ok(found.swap_remove(back - 1)),
-                count => Err(Error::Unmatched {
-                    noun: "session",
-                    text: too_far(*back, count),
-                }),
+                count => Err(too_far("session", *back, count)),
             }
         }
         Pick::Named(text) => {
@@ -121,10 +118,7 @@ pub(crate) async fn thread(client: &Client, pick: &Pick) -> Result<pb::Thread, E
             let (mut found, _) = sessions::list_threads(client, Default::default(), *back).await?;
             match found.len() {
                 count if count == *back => Ok(found.swap_remove(back - 1)),
-                count => Err(Error::Unmatched {
-                    noun: "thread",
-                    text: too_far(*back, count),
-                }),
+                count => Err(too_far("thread", *back, count)),
             }
         }
         Pick::Named(text) => {
@@ -147,8 +141,8 @@ pub(crate) async fn thread(client: &Client, pick: &Pick) -> Result<pb::Thread, E
     }
 }
 
-fn too_far(back: usize, count: usize) -> String {
-    format!("-{back} (there are {count})")
+fn too_far(noun: &'static str, back: usize, count: usize) -> Error {
+    Error::TooFarBack { noun, back, count }
 }
 
 fn only<T>(

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use console::Style;
 
+use super::message::is_tool_result;
 use super::term::{Look, clean, line};
 use super::when;
 use crate::pb::client::content_block::Block;
@@ -18,13 +19,29 @@ const DEPTH_MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transcript {
     look: Look,
-    whole: bool,
+    detail: Detail,
+}
+
+/// How much of tool inputs and outputs is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Their beginning.
+    Cut,
+    /// All of it.
+    Whole,
+}
+
+impl Detail {
+    /// All of it if that is asked for.
+    pub(crate) fn asked(full: bool) -> Self {
+        if full { Self::Whole } else { Self::Cut }
+    }
 }
 
 impl Transcript {
-    /// Prints as `look` says; with `whole`, tool inputs and outputs are not cut.
-    pub(crate) fn new(look: Look, whole: bool) -> Self {
-        Self { look, whole }
+    /// Prints as `look` says.
+    pub(crate) fn new(look: Look, detail: Detail) -> Self {
+        Self { look, detail }
     }
 
     /// Prints a message; `note` stands beside who speaks.
@@ -99,23 +116,37 @@ impl Transcript {
     }
 
     fn result(self, out: &mut dyn Write, result: &pb::ToolResultBlock, depth: usize) -> io::Result<()> {
-        let head = match (result.is_error, result.content.is_empty()) {
-            (true, _) => self
-                .look
-                .style(Style::new().red().bold())
-                .apply_to("← error")
-                .to_string(),
-            (false, true) => self.look.dim("← (nothing)"),
-            (false, false) => self.look.dim("←"),
+        let head = if result.is_error { "← error" } else { "←" };
+        let color = if result.is_error {
+            Style::new().red().bold()
+        } else {
+            Style::new().dim()
         };
-        self.line(out, &head, depth)?;
+        let head = self.look.style(color).apply_to(head);
         if depth >= DEPTH_MAX {
-            return self.placeholder(out, &["more, too deep to show"], depth + 1);
+            return self.placeholder(out, &["more, too deep to show"], depth);
         }
-        result
-            .content
-            .iter()
-            .try_for_each(|block| self.block(out, block, depth + 1))
+        match result.content.as_slice() {
+            [] => self.line(out, &format!("{head} {}", self.look.dim("(nothing)")), depth),
+            // By far the most common: one text, which begins beside the arrow.
+            [
+                pb::ContentBlock {
+                    block: Some(Block::Text(text)),
+                    ..
+                },
+            ] => {
+                let text = clean(&self.cut(&text.text));
+                let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+                self.line(out, format!("{head} {}", self.look.dim(first)).trim_end(), depth)?;
+                self.lines(out, rest, depth + 1, &Style::new().dim())
+            }
+            blocks => {
+                self.line(out, &head.to_string(), depth)?;
+                blocks
+                    .iter()
+                    .try_for_each(|block| self.block(out, block, depth + 1))
+            }
+        }
     }
 
     fn lines(self, out: &mut dyn Write, text: &str, depth: usize, style: &Style) -> io::Result<()> {
@@ -141,7 +172,7 @@ impl Transcript {
 
     fn cut(self, text: &str) -> String {
         match text.char_indices().nth(TOOL_TEXT_CHARS) {
-            Some((at, _)) if !self.whole => {
+            Some((at, _)) if self.detail == Detail::Cut => {
                 format!(
                     "{}… ({} more characters: --full)",
                     &text[..at],
@@ -151,28 +182,6 @@ impl Transcript {
             Some(_) | None => text.to_owned(),
         }
     }
-}
-
-/// Whether a message holds nothing but tool results.
-pub(crate) fn is_tool_result(message: &pb::Message) -> bool {
-    message
-        .content
-        .iter()
-        .all(|block| matches!(block.block, Some(Block::ToolResult(_))))
-}
-
-/// Whether a message is one that `fork --before` may name.
-pub(crate) fn is_user(message: &pb::Message) -> bool {
-    message.role() == Role::User && !is_tool_result(message)
-}
-
-/// The text of a message, without anything else.
-pub(crate) fn text(message: &pb::Message) -> String {
-    let texts = message.content.iter().filter_map(|block| match &block.block {
-        Some(Block::Text(text)) => Some(text.text.as_str()),
-        Some(_) | None => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// JSON text without the blanks between its tokens; anything else comes out nearly as it went in. Values are not read,
@@ -203,9 +212,9 @@ mod tests {
     use super::*;
     use crate::client::play;
 
-    fn printed(message: &pb::Message, whole: bool) -> String {
+    fn printed(message: &pb::Message, detail: Detail) -> String {
         let mut out = Vec::new();
-        Transcript::new(Look::PLAIN, whole)
+        Transcript::new(Look::PLAIN, detail)
             .message(&mut out, message, "#0")
             .unwrap();
         String::from_utf8(out).unwrap()
@@ -231,7 +240,7 @@ mod tests {
             vec![play::text("Let me look.\n\nNow:"), Block::ToolUse(call)],
         );
         assert_eq!(
-            printed(&told, false),
+            printed(&told, Detail::Cut),
             "assistant  #0\n  Let me look.\n\n  Now:\n  → find {\"q\":\"a b\",\"n\":1e400}\n\n"
         );
         let result = pb::ToolResultBlock {
@@ -240,8 +249,8 @@ mod tests {
             is_error: true,
         };
         assert_eq!(
-            printed(&message(Role::User, vec![Block::ToolResult(result)]), false),
-            "tool  #0\n  ← error\n    no␛[2J\n\n"
+            printed(&message(Role::User, vec![Block::ToolResult(result)]), Detail::Cut),
+            "tool  #0\n  ← error no␛[2J\n\n"
         );
     }
 
@@ -257,7 +266,7 @@ mod tests {
         };
         let told = message(Role::User, vec![Block::Image(image), Block::Opaque(opaque)]);
         assert_eq!(
-            printed(&told, false),
+            printed(&told, Detail::Cut),
             "user  #0\n  [image image/png 2 KiB]\n  [opaque next 2 B]\n\n"
         );
     }
@@ -269,8 +278,8 @@ mod tests {
             ..Default::default()
         };
         let told = message(Role::User, vec![Block::ToolResult(result)]);
-        assert!(printed(&told, false).contains("… (100 more characters: --full)"));
-        assert!(printed(&told, true).contains(&"é".repeat(500)));
+        assert!(printed(&told, Detail::Cut).contains("… (100 more characters: --full)"));
+        assert!(printed(&told, Detail::Whole).contains(&"é".repeat(500)));
     }
 
     #[test]

@@ -129,6 +129,13 @@ impl Facts {
             .flatten()
     }
 
+    /// Whether a staged log is all there up to `seq` and named by nobody yet: the sweep takes the last
+    /// rows of an abandoned one first, and the log itself in the end.
+    pub fn is_staged_to(&self, log: &Log, seq: Seq) -> bool {
+        let References { named, last, .. } = self.references(log.id);
+        !named && log.path.end().max(last) == seq
+    }
+
     /// Who names a log.
     pub fn references(&self, log: LogId) -> References {
         self.references.get(&log).cloned().unwrap_or_default()
@@ -216,6 +223,7 @@ impl Facts {
     /// Puts an effect on top of what is known.
     pub fn apply(&mut self, effect: &Effect) {
         self.pending.any = true;
+        self.references.clear();
         match effect {
             Effect::PutReceipt(ns, id, receipt) => {
                 self.receipts

@@ -109,6 +109,7 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
             }
             if let super::proposal::Written::Staged { tip, .. } = &command.written {
                 needs.push(Need::Log(tip.log.id));
+                needs.push(Need::References(tip.log.id));
             }
         }
         SessionCommand::Fork(fork) => {
@@ -183,10 +184,19 @@ fn of_upkeep(ns: &Namespace, command: &UpkeepCommand, facts: &Facts, needs: &mut
             needs.push(Need::Session(ns.clone(), session.clone()));
             of_purged(ns, session, facts, needs);
         }
-        UpkeepCommand::Stage { log, .. } => needs.push(Need::Log(log.id)),
         UpkeepCommand::Compact { session, to, .. } => {
             needs.push(Need::Session(ns.clone(), session.clone()));
             needs.extend(to.path.parts().iter().map(|part| Need::Log(part.log)));
+            if let Some(Some(session)) = facts.session(ns, session) {
+                let thread = session.profile.thread.iter();
+                needs.extend(thread.map(|thread| Need::Thread(ns.clone(), thread.clone())));
+                let copied = session.tip.log.strange_parts(to);
+                needs.extend(copied.map(|part| Need::References(part.log)));
+            }
+        }
+        UpkeepCommand::Stage { log, .. } => {
+            needs.push(Need::Log(log.id));
+            needs.push(Need::References(log.id));
         }
         UpkeepCommand::Sweep { log } => {
             needs.push(Need::Log(*log));

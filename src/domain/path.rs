@@ -111,6 +111,12 @@ impl Log {
         spans
     }
 
+    /// The parts of another log's path that lie in logs this one does not read.
+    pub fn strange_parts<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Part> {
+        let reads = |log: LogId| log == self.id || self.path.parts().iter().any(|part| part.log == log);
+        other.path.parts().iter().filter(move |part| !reads(part.log))
+    }
+
     /// The tally at the end of what is inherited.
     pub fn inherited(&self) -> Tally {
         self.path

@@ -10,6 +10,8 @@ const DERIVED_CHARS_MAX: usize = 50;
 const PREVIEW_CHARS_MAX: usize = 120;
 /// A title less the longest ` (fork N)`.
 const KEY_CHARS_MAX: usize = TITLE_CHARS_MAX - " (fork 18446744073709551615)".len();
+/// A larger number is part of the title: stored columns are signed, and there is room for one more.
+const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 const TURN_META: (&str, &str) = ("<turn_meta>", "</turn_meta>");
 
 /// Who a title comes from.
@@ -76,12 +78,12 @@ impl ForkName {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return whole();
         }
-        let Ok(number) = digits.parse() else {
-            return whole();
-        };
-        Self {
-            base: title[..open.1].trim_end_matches([' ', '\t']).to_owned(),
-            number,
+        match digits.parse() {
+            Ok(number) if number <= NUMBER_MAX => Self {
+                base: title[..open.1].trim_end_matches([' ', '\t']).to_owned(),
+                number,
+            },
+            Ok(_) | Err(_) => whole(),
         }
     }
 

@@ -164,7 +164,7 @@ impl Service {
             first.ok_or_else(|| store::Error::corrupt(format!("log {}", tip.log.id), "a tally is off"))?;
         let after = Seq(first.meta.seq.0 - 1);
         let bodies = self.bodies(tip, after, |entry| entry.meta.mark.is_visible());
-        Ok(limited(bodies, wanted))
+        Ok(limited(bodies, 0, wanted))
     }
 
     /// The newest checkpoint's messages, then those after it.
@@ -172,8 +172,11 @@ impl Service {
         let is_context = |entry: &Entry| entry.meta.mark.is_context();
         let wanted = read.limit.unwrap_or(u64::MAX);
         if tip.tally.checkpoint == Seq::ZERO {
-            let all = self.bodies(tip, Seq::ZERO, is_context);
-            return Ok(limited(from_index(all, read.from).await?, wanted));
+            return Ok(limited(
+                self.bodies(tip, Seq::ZERO, is_context),
+                read.from,
+                wanted,
+            ));
         }
         let at = tip.tally.checkpoint;
         let checkpoint = self.entry_at(tip, at).await?;
@@ -188,8 +191,7 @@ impl Service {
         let rest = self.bodies(tip, after, move |entry| {
             is_context(entry) && Some(entry.meta.seq) != left_out
         });
-        let all = head.chain(rest).boxed();
-        Ok(limited(from_index(all, read.from).await?, wanted))
+        Ok(limited(head.chain(rest).boxed(), read.from, wanted))
     }
 
     /// A pointer checkpoint: the summary, then every other message after `last_message_id`, or after the
@@ -280,40 +282,36 @@ fn in_range(from: u64, count: u64) -> Result<(), Error> {
     }
 }
 
-/// The messages from an index on, which is not past the end.
-async fn from_index(mut messages: Messages, from: u64) -> Result<Messages, Error> {
-    let mut passed = 0;
-    while passed < from {
-        let Some(mut chunk) = messages.try_next().await? else {
-            return Err(Refusal::IndexOutOfRange { count: passed }.into());
-        };
-        let skipped = usize::try_from(from - passed)
-            .unwrap_or(usize::MAX)
-            .min(chunk.len());
-        passed += skipped as u64;
-        let rest = chunk.split_off(skipped);
-        if !rest.is_empty() {
-            return Ok(stream::iter([Ok(rest)]).chain(messages).boxed());
-        }
-    }
-    Ok(messages)
-}
-
-/// Ends after `take` messages; empty chunks are not sent.
-fn limited(messages: Messages, take: u64) -> Messages {
-    let cut = messages.scan(take, |take, chunk| {
-        if *take == 0 {
-            return std::future::ready(None);
-        }
-        let chunk = chunk.map(|mut chunk| {
-            chunk.truncate(usize::try_from(*take).unwrap_or(usize::MAX));
-            *take -= chunk.len() as u64;
-            chunk
-        });
-        std::future::ready(Some(chunk))
-    });
-    cut.try_filter(|chunk| std::future::ready(!chunk.is_empty()))
-        .boxed()
+/// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent. Past the end of
+/// what is there, `skip` is out of range.
+fn limited(messages: Messages, skip: u64, take: u64) -> Messages {
+    let start = (messages, skip, take, 0_u64);
+    let cut = stream::try_unfold(
+        start,
+        |(mut messages, mut skip, mut take, mut count)| async move {
+            while take > 0 {
+                let Some(chunk) = messages.next().await else {
+                    return if skip > 0 {
+                        Err(Refusal::IndexOutOfRange { count }.into())
+                    } else {
+                        Ok(None)
+                    };
+                };
+                let mut chunk = chunk?;
+                count += chunk.len() as u64;
+                let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+                chunk.drain(..skipped);
+                skip -= skipped as u64;
+                chunk.truncate(usize::try_from(take).unwrap_or(usize::MAX));
+                take -= chunk.len() as u64;
+                if !chunk.is_empty() {
+                    return Ok(Some((chunk, (messages, skip, take, count))));
+                }
+            }
+            Ok(None)
+        },
+    );
+    cut.boxed()
 }
 
 /// Messages in chunks of at most 2 MiB or one message.

@@ -173,7 +173,7 @@ impl Service {
             after: after.unwrap_or(Seq::ZERO),
         };
         let items = self.store.items(thread.journal, &query, bound).await?;
-        let next = self.next_items(&thread, &query, &items).await?;
+        let next = self.more_items(&thread, &query, items.last()).await?;
         let named: BTreeSet<TurnId> = items
             .iter()
             .map(|item| item.turn.clone())
@@ -184,27 +184,26 @@ impl Service {
         Ok(ItemsPage { items, turns, next })
     }
 
-    /// The key that the next page follows: a page may end for its rows or for its bytes, which only what comes
-    /// after it tells.
-    async fn next_items(
+    /// The seq that the next page follows. Where a page ends is the store's affair, so it is asked whether
+    /// anything comes after.
+    async fn more_items(
         &self,
         thread: &Thread,
         query: &query::Items,
-        page: &[Item],
+        last: Option<&Item>,
     ) -> Result<Option<Seq>, Error> {
-        let Some(last) = page.last().map(|item| item.seq) else {
+        let Some(last) = last.map(|item| item.seq).filter(|seq| seq.0 < thread.items) else {
             return Ok(None);
         };
-        if last >= Seq(thread.items) || query.turn.is_none() {
-            return Ok(Some(last).filter(|last| *last < Seq(thread.items)));
-        }
         let rest = query::Items {
-            turn: query.turn.clone(),
             after: last,
+            turn: query.turn.clone(),
         };
-        let one = Bound { rows: 1, bytes: 1 };
-        let following = self.store.items(thread.journal, &rest, one).await?;
-        Ok(Some(last).filter(|_| !following.is_empty()))
+        let more = self
+            .store
+            .items(thread.journal, &rest, Bound { rows: 1, bytes: 0 })
+            .await?;
+        Ok((!more.is_empty()).then_some(last))
     }
 
     async fn standing_thread(&self, call: Call, command: ThreadCommand) -> Result<Arc<Thread>, Error> {

@@ -3,6 +3,7 @@
 //! It keeps nothing over a restart, which is what some tests and embedders want.
 
 use std::collections::HashSet;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -22,6 +23,8 @@ use super::{Chore, Committed, Error, Store};
 use tables::Tables;
 
 mod tables;
+#[cfg(test)]
+mod tests;
 
 /// Sessions and threads in memory.
 #[derive(Debug, Default)]
@@ -203,9 +206,10 @@ impl Store for Memory {
 
     async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error> {
         let tables = self.tables();
-        let after = tables
-            .items
-            .range((journal, query.after.next())..=(journal, Seq(u64::MAX)));
+        let after = tables.items.range((
+            Excluded((journal, query.after)),
+            Included((journal, Seq(u64::MAX))),
+        ));
         let of_turn = after
             .map(|(_, item)| item)
             .filter(|item| query.turn.as_ref().is_none_or(|turn| *turn == item.turn));

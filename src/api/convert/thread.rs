@@ -104,10 +104,9 @@ pub(in crate::api) fn query(
     request: &pb::ListThreadsRequest,
 ) -> Result<query::Threads, Invalid> {
     let mut states = Vec::new();
-    for (at, given) in request.states.iter().enumerate() {
-        let field = format!("states[{at}]");
-        let Some(state) = state(*given, &field)? else {
-            return Err(Invalid::new(field, "must be OPEN, CLOSED or ARCHIVED"));
+    for given in &request.states {
+        let Some(state) = state(*given, "states")? else {
+            return Err(Invalid::new("states", "must be OPEN, CLOSED or ARCHIVED"));
         };
         if !states.contains(&state) {
             states.push(state);
@@ -244,5 +243,87 @@ impl From<&Turn> for pb::Turn {
             start_time: Some(value::timestamp(turn.start_time)),
             end_time: turn.end_time.map(value::timestamp),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::FieldMask;
+
+    use super::*;
+
+    #[test]
+    fn updates_open_and_close() {
+        let updated = |state: i32, paths: &[&str]| {
+            let thread = pb::Thread {
+                thread_id: "t".into(),
+                state,
+                ..Default::default()
+            };
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            let update_mask = Some(FieldMask { paths });
+            let request = pb::UpdateThreadRequest {
+                thread: Some(thread),
+                update_mask,
+                ..Default::default()
+            };
+            update(request, &Limits::default())
+                .map(|(_, change)| change)
+                .map_err(|invalid| invalid.field)
+        };
+        let state = |state| Change {
+            state: Some(state),
+            ..Change::default()
+        };
+        assert_eq!(updated(2, &["state"]), Ok(state(State::Closed)));
+        assert_eq!(updated(1, &[]), Ok(state(State::Open)));
+        assert_eq!(updated(0, &[]), Ok(Change::default()));
+        assert_eq!(updated(0, &["state"]), Err("thread.state".into()));
+        assert_eq!(updated(9, &["state"]), Err("thread.state".into()));
+        assert_eq!(updated(1, &["metadata_json"]), Err("update_mask".into()));
+    }
+
+    #[test]
+    fn only_end_states_finish() {
+        for (status, is_end) in [
+            (0, false),
+            (1, false),
+            (2, false),
+            (3, true),
+            (4, true),
+            (5, true),
+            (6, true),
+            (7, false),
+        ] {
+            let (thread_id, turn_id) = ("t".into(), "u".into());
+            let request = pb::FinishTurnRequest {
+                thread_id,
+                turn_id,
+                status,
+                ..Default::default()
+            };
+            assert_eq!(finish(request, &Limits::default()).is_ok(), is_end, "{status}");
+        }
+    }
+
+    #[test]
+    fn lists_name_states() {
+        let query = |states: Vec<i32>| {
+            let namespace = Namespace::parse("")?;
+            query(
+                namespace,
+                &pb::ListThreadsRequest {
+                    states,
+                    engine_id: Some(String::new()),
+                    ..Default::default()
+                },
+            )
+        };
+        assert_eq!(query(vec![]).map(|query| query.states), Ok(vec![]));
+        assert_eq!(
+            query(vec![3, 1, 3]).map(|query| query.states),
+            Ok(vec![State::Archived, State::Open])
+        );
+        assert_eq!(query(vec![0]).expect_err("invalid").field, "states");
     }
 }

@@ -2,21 +2,36 @@
 
 use std::io::Write as _;
 
-use super::super::append::said;
 use super::super::error::Error;
+use super::super::message::{is_user, text};
 use super::super::sessions;
-use super::super::show::{Reading, count};
+use super::super::show::count;
 use super::super::term::{Look, Screen, cut, line};
-use super::super::transcript::{is_user, text};
 use super::host::Host;
-use crate::client::play::{PlayedTurn, Player, Script, expect};
-use crate::client::{Client, PORT_DEFAULT, request_id};
+use crate::client::PORT_DEFAULT;
+use crate::client::play::{PlayedTurn, Script};
 use crate::pb::client::content_block::Block;
-use crate::pb::client::fork_session_request::Point;
 use crate::pb::client::{self as pb, Role};
 
 /// What is asked in the fork, in the place of what was asked there first.
-const ASKED_INSTEAD: &str = "Before we go on: what are my options, and what does each of them cost?";
+pub(super) const ASKED_INSTEAD: &str =
+    "Before we go on: what are my options, and what does each of them cost?";
+/// A turn, written call by call.
+const BY_HAND: [(&str, &str); 4] = [
+    ("CreateThread", r#"{"thread_id":"by-hand"}"#),
+    ("StartTurn", r#"{"thread_id":"by-hand","turn_id":"1"}"#),
+    (
+        "AppendItems",
+        concat!(
+            r#"{"thread_id":"by-hand","turn_id":"1","items":[{"kind":"ITEM_KIND_USER_MESSAGE","#,
+            r#""status":"TURN_STATUS_COMPLETED","content":[{"text":{"text":"Hello"}}]}]}"#
+        ),
+    ),
+    (
+        "FinishTurn",
+        r#"{"thread_id":"by-hand","turn_id":"1","status":"TURN_STATUS_COMPLETED"}"#,
+    ),
+];
 /// Messages of those that came back that are shown.
 const SHOWN: usize = 4;
 /// Columns of a text that is quoted where the terminal's width is not known.
@@ -57,10 +72,12 @@ impl<'a> Story<'a> {
 
     pub(super) fn opening(&mut self, script: &Script) -> Result<(), Error> {
         self.heading("A live thread")?;
-        let (model, turns) = (line(&script.model), count(script.turns.len() as u64, "turn"));
+        let turns = count(script.turns.len() as u64, "turn");
+        let mut facts = vec![line(&script.id), line(&script.model), turns];
+        facts.retain(|fact| !fact.is_empty());
         self.say(&format!(
-            "{}, {model}, {turns}: written as an agent would, saved after every turn",
-            line(&script.id)
+            "{}: written as an agent would, saved after every turn",
+            facts.join(", ")
         ))?;
         Ok(writeln!(self.screen)?)
     }
@@ -101,128 +118,48 @@ impl<'a> Story<'a> {
         Ok(self.screen.flush()?)
     }
 
-    /// The calls that wrote the thread, for anything that speaks gRPC, and the commands that save and show it.
-    pub(super) fn by_hand(&mut self, thread: &pb::Thread, first: Option<&PlayedTurn>) -> Result<(), Error> {
+    /// Commands that show the thread, and calls that write one by hand, from anything that speaks gRPC.
+    pub(super) fn by_hand(&mut self, thread: &pb::Thread) -> Result<(), Error> {
         writeln!(self.screen)?;
-        let turn_id = first.map_or("TURN", |turn| turn.turn.turn_id.as_str());
-        let thread_id = &thread.thread_id;
-        let items = r#"[{"kind":"ITEM_KIND_USER_MESSAGE","status":"TURN_STATUS_COMPLETED","content":[{"text":{"text":"…"}}]}]"#;
-        for (call, request) in [
-            (
-                "CreateThread",
-                format!(r#"{{"thread":{{"model":"{}"}}}}"#, line(&thread.model)),
-            ),
-            ("StartTurn", format!(r#"{{"thread_id":"{thread_id}"}}"#)),
-            (
-                "AppendItems",
-                format!(r#"{{"thread_id":"{thread_id}","turn_id":"{turn_id}","items":{items}}}"#),
-            ),
-            (
-                "FinishTurn",
-                format!(
-                    r#"{{"thread_id":"{thread_id}","turn_id":"{turn_id}","status":"TURN_STATUS_COMPLETED"}}"#
-                ),
-            ),
-        ] {
+        self.command(&format!("sessiond thread {}", thread.thread_id))?;
+        self.say("and by hand, with a thread of your own:")?;
+        for (call, request) in BY_HAND {
             let address = self.host.address();
             self.command(&format!(
                 "grpcurl -plaintext -d '{request}' {address} sessiond.v1.ThreadService/{call}"
             ))?;
         }
-        self.command(&format!("sessiond save {thread_id}"))?;
-        self.command(&format!("sessiond thread {thread_id}"))
+        self.command("sessiond save by-hand")
     }
 
-    /// Reads a session back in both views and compares it with what was played.
-    pub(super) async fn compare(
-        &mut self,
-        client: &Client,
-        player: &Player,
-        session: &pb::Session,
-        aloud: bool,
-    ) -> Result<(), Error> {
-        let expected = player.expected();
-        for context in [false, true] {
-            let read = Reading::open(client, &session.session_id, context)
-                .await?
-                .all()
-                .await?;
-            let differences = expect::differences(&expected, &read);
-            if let Some(first) = differences.first() {
-                let many = differences.len();
-                return Err(Error::Input(format!(
-                    "what came back is not what was played ({many} differences): {first}"
-                )));
-            }
-            if aloud && !context {
-                self.heading("Read back")?;
-                let messages = count(read.len() as u64, "message");
-                self.say(&format!(
-                    "{messages}, field by field what was played; the last of them:"
-                ))?;
-                writeln!(self.screen)?;
-                for message in read.iter().skip(read.len().saturating_sub(SHOWN)) {
-                    self.quote(message)?;
-                }
-                writeln!(self.screen)?;
-                self.command(&format!("sessiond show {}", session.session_id))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Forks before the user message in the middle, asks something else there, and looks at both sides.
-    pub(super) async fn fork(&mut self, client: &Client, parent: &pb::Session) -> Result<(), Error> {
-        let read = Reading::open(client, &parent.session_id, false)
-            .await?
-            .all()
-            .await?;
-        let Some(number) = read
-            .iter()
-            .filter(|message| is_user(message))
-            .count()
-            .checked_sub(1)
-            .map(|last| last.div_ceil(2))
-        else {
-            return Ok(());
-        };
-        let request = pb::ForkSessionRequest {
-            namespace: client.namespace(),
-            session_id: parent.session_id.clone(),
-            point: Some(Point::UserMessageIndex(i64::try_from(number).unwrap_or_default())),
-            request_id: request_id(),
-            ..Default::default()
-        };
-        let answer = client.sessions().fork_session(request).await?.into_inner();
-        let (fork, removed) = (
-            answer.session.unwrap_or_default(),
-            answer.removed_message.unwrap_or_default(),
-        );
-        let request = pb::AppendEntriesRequest {
-            namespace: client.namespace(),
-            session_id: fork.session_id.clone(),
-            entries: vec![said(Role::User, ASKED_INSTEAD)],
-            request_id: request_id(),
-            ..Default::default()
-        };
-        client.sessions().append_entries(request).await?;
-        let again = Reading::open(client, &parent.session_id, false)
-            .await?
-            .all()
-            .await?;
-        if again != read {
-            return Err(Error::Input(
-                "the parent is not what it was before the fork".into(),
-            ));
-        }
-
-        self.heading(&format!("A fork, before user message #{number}"))?;
+    pub(super) fn read_back(&mut self, session: &pb::Session, read: &[pb::Message]) -> Result<(), Error> {
+        self.heading("Read back")?;
+        let messages = count(read.len() as u64, "message");
         self.say(&format!(
-            "“{}” shares {} with its parent and copies none",
-            line(&fork.title),
-            count(fork.message_count, "message")
+            "{messages}, field by field what was played; the last of them:"
         ))?;
-        self.say(&format!("cut, for editing: {}", self.quoted(&text(&removed), 20)))?;
+        writeln!(self.screen)?;
+        for message in read.iter().skip(read.len().saturating_sub(SHOWN)) {
+            self.quote(message)?;
+        }
+        writeln!(self.screen)?;
+        self.command(&format!("sessiond show {}", session.session_id))
+    }
+
+    pub(super) fn fork(
+        &mut self,
+        parent: &pb::Session,
+        fork: &pb::Session,
+        number: usize,
+        removed: &pb::Message,
+    ) -> Result<(), Error> {
+        self.heading(&format!("A fork, before user message #{number}"))?;
+        let shared = count(fork.message_count, "message");
+        self.say(&format!(
+            "“{}” shares {shared} with its parent and copies none",
+            line(&fork.title)
+        ))?;
+        self.say(&format!("cut, for editing: {}", self.quoted(&text(removed), 20)))?;
         self.say(&format!("asked instead:    {}", self.quoted(ASKED_INSTEAD, 20)))?;
         self.say("the parent is what it was, message by message")?;
         writeln!(self.screen)?;
@@ -249,11 +186,9 @@ impl<'a> Story<'a> {
         self.command("sessiond ls")
     }
 
-    pub(super) fn end(&mut self, stays: bool) -> Result<(), Error> {
-        if stays {
-            self.heading("The server stays up")?;
-            self.say("try the commands above in another terminal; Ctrl-C ends it")?;
-        }
+    pub(super) fn stays(&mut self) -> Result<(), Error> {
+        self.heading("The server stays up")?;
+        self.say("try the commands above in another terminal; Ctrl-C ends it")?;
         Ok(self.screen.flush()?)
     }
 
@@ -312,5 +247,26 @@ impl<'a> Story<'a> {
 
     fn columns(&self) -> usize {
         self.look.width.unwrap_or(QUOTE_COLUMNS + 28).min(120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::json;
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_done_by_hand_are_requests() {
+        let [create, start, append, finish] = BY_HAND.map(|(_, request)| request);
+        let create: pb::CreateThreadRequest = json::parse(create).unwrap();
+        let start: pb::StartTurnRequest = json::parse(start).unwrap();
+        let append: pb::AppendItemsRequest = json::parse(append).unwrap();
+        let finish: pb::FinishTurnRequest = json::parse(finish).unwrap();
+        assert_eq!(create.thread_id.as_deref(), Some(start.thread_id.as_str()));
+        assert_eq!(start.turn_id.as_deref(), Some(append.turn_id.as_str()));
+        assert_eq!(
+            (append.items.len(), finish.status()),
+            (1, pb::TurnStatus::Completed)
+        );
     }
 }

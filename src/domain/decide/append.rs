@@ -7,7 +7,7 @@ use super::Ruling;
 use super::session::{fresh, writable};
 use crate::domain::effect::Effect;
 use crate::domain::entry::{Entry, NewEntry, Payload};
-use crate::domain::error::Refusal;
+use crate::domain::error::{Invalid, Refusal};
 use crate::domain::facts::Facts;
 use crate::domain::id::{EntryId, LogId, Namespace, Revision, Seq, SessionId};
 use crate::domain::outcome::Outcome;
@@ -27,6 +27,9 @@ pub(super) fn append(
 ) -> Ruling {
     let session = writable(facts, ns, id)?;
     fresh(session, expected)?;
+    if entries.is_empty() {
+        return Err(Invalid::new("entries", "at least one entry").into());
+    }
     let log = session.tip.log.id;
     let addition = Addition::onto(&session.tip.tally, log, entries, |id| facts.entry(log, id));
     let (first, last) = (addition.first, addition.last);

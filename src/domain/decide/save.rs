@@ -99,7 +99,11 @@ fn extend(
                 });
             }
             let after = moved(session, tip.clone(), preview.clone(), title.as_deref(), now);
-            (vec![Effect::Fasten(tip.log.id)], after)
+            let effects = vec![
+                Effect::Fasten(tip.log.id),
+                Effect::Loosen(session.tip.log.id, now),
+            ];
+            (effects, after)
         }
     };
     if session.tip.tally.messages == 0 && thread_is_empty(&after) {
@@ -225,7 +229,7 @@ fn inline(base: Option<&Tip>, log: LogId, entries: &[crate::domain::NewEntry]) -
 
 fn staged(facts: &Facts, tip: &Tip) -> Result<(), Refusal> {
     match facts.log(tip.log.id).flatten() {
-        Some(log) if *log == tip.log => Ok(()),
+        Some(log) if *log == tip.log && facts.is_staged_to(&tip.log, tip.seq()) => Ok(()),
         Some(_) | None => Err(Refusal::StagingLost),
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::outcome::{More, Outcome};
 use crate::domain::path::{Log, Tip};
 use crate::domain::proposal::UpkeepCommand;
 use crate::domain::session::Session;
+use crate::domain::thread::Thread;
 use crate::domain::time::Time;
 
 pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &UpkeepCommand, now: Time) -> Ruling {
@@ -52,14 +53,13 @@ fn stage(
     entries: &[Entry],
     now: Time,
 ) -> Result<Vec<Effect>, Refusal> {
-    let opened = facts.log(log.id).flatten();
+    let opened = facts.log(log.id).flatten().is_some();
     let mut effects = Vec::new();
-    match opened {
-        None if after == log.path.end() => {
-            effects.push(Effect::OpenLog(log.clone()));
-        }
-        None => return Err(Refusal::StagingLost),
-        Some(_) => {}
+    if !facts.is_staged_to(log, after) {
+        return Err(Refusal::StagingLost);
+    }
+    if !opened {
+        effects.push(Effect::OpenLog(log.clone()));
     }
     effects.push(Effect::Loosen(log.id, now));
     if !entries.is_empty() {
@@ -93,15 +93,34 @@ fn compact(
     {
         return Err(Refusal::StagingLost);
     }
+    let mut copied = session.tip.log.strange_parts(to);
+    if copied.any(|part| facts.references(part.log).last < part.to) {
+        return Err(Refusal::StagingLost);
+    }
     let after = Session {
         tip: Tip::start_of(to.clone()),
         ..Session::clone(session)
     };
-    Ok(vec![
+    let mut effects = vec![
         Effect::OpenLog(to.clone()),
         append::head(append::Moved::Head(after)),
         Effect::Loosen(from, now),
-    ])
+    ];
+    effects.extend(marked_anew(facts, session, to).map(|thread| Effect::PutThread(Arc::new(thread))));
+    Ok(effects)
+}
+
+/// The session's thread, its mark naming the log that has the last saved entry now: else the next save
+/// would take the copied entry for one that somebody else wrote.
+fn marked_anew(facts: &Facts, session: &Session, to: &Log) -> Option<Thread> {
+    let id = session.profile.thread.as_ref()?;
+    let mut thread = Thread::clone(facts.thread(&session.namespace, id).flatten()?);
+    let mark = thread.marks.iter_mut().find(|mark| mark.session == session.id)?;
+    if !session.tip.covers(mark.log, mark.seq) {
+        return None;
+    }
+    mark.log = to.holder(mark.seq);
+    Some(thread)
 }
 
 /// Removes what nobody names, bounded rows a commit; of a log that only other logs' paths name, what

@@ -250,10 +250,12 @@ impl Tables {
             .turns
             .iter()
             .filter(|(_, turn)| turn.journal == log && turn.number > after.0);
-        let turns: Vec<_> = turns.map(|(key, _)| key.clone()).take(SWEEP_ROWS_MAX).collect();
+        let mut turns: Vec<_> = turns.map(|(key, turn)| (turn.number, key.clone())).collect();
+        turns.sort_by(|a, b| b.cmp(a));
+        turns.truncate(SWEEP_ROWS_MAX);
         entries.iter().for_each(|key| drop(self.entries.remove(key)));
         items.iter().for_each(|key| drop(self.items.remove(key)));
-        turns.iter().for_each(|key| drop(self.turns.remove(key)));
+        turns.iter().for_each(|(_, key)| drop(self.turns.remove(key)));
     }
 
     fn end_items(&mut self, journal: LogId, turn: &TurnId, status: Status, time: Time, change: u64) {

@@ -178,8 +178,10 @@ struct Round {
 impl State {
     fn run(mut self) {
         while let Some(job) = self.queue.blocking_recv() {
-            let batch = self.batch(job);
-            let stored = catch_unwind(AssertUnwindSafe(|| self.store(batch)));
+            let stored = catch_unwind(AssertUnwindSafe(|| {
+                let batch = self.batch(job);
+                self.store(batch)
+            }));
             let stored = stored.unwrap_or_else(|_| {
                 tracing::error!("a batch has panicked");
                 Err(NotWritten::Failed)
@@ -268,6 +270,7 @@ impl State {
             match effects::write(conn, &round.effects, &self.stored) {
                 Ok(heads) => heads.settle(&mut self.stored),
                 Err(error) => {
+                    self.broken.store(true, Ordering::Release);
                     tracing::error!(%error, proposals = round.answers.len(), "a batch could not be written");
                     round
                         .answers

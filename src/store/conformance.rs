@@ -1,0 +1,90 @@
+//! One suite for every backend: what the contract of [`super::Store`] says, as tests.
+//!
+//! A backend is stamped with it where it lives: it implements [`Backend`] and says
+//! `conformance!(name, an expression that makes one)`. Each test gets a backend of its own, so that none
+//! depends on another, and bears the name of its file and its promise. Time is an argument: no test
+//! waits.
+
+use std::sync::Arc;
+
+use super::Store;
+
+pub(crate) mod deletion;
+pub(crate) mod desk;
+pub(crate) mod entries;
+pub(crate) mod forks;
+pub(crate) mod lists;
+pub(crate) mod lookups;
+pub(crate) mod model;
+pub(crate) mod picture;
+pub(crate) mod races;
+pub(crate) mod receipts;
+pub(crate) mod refusals;
+pub(crate) mod saves;
+pub(crate) mod sessions;
+pub(crate) mod threads;
+pub(crate) mod upkeep;
+
+/// A place where a store keeps its rows; each one begins empty.
+pub(crate) trait Backend {
+    /// Opens the store over what is there.
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Closes `store` and opens it again, as a restart does.
+    async fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        store.close().await;
+        drop(store);
+        self.open().await
+    }
+}
+
+/// Stamps the suite on a backend; `$backend` makes a new one.
+macro_rules! conformance {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            use super::*;
+            $crate::store::conformance::stamp! { $backend;
+                entries: come_back_byte_for_byte, carry_the_fold, keep_odd_facts, pages_end_at_rows_or_bytes,
+                    pages_cross_logs, known_ids_are_not_added_twice, the_largest_batch, ends_of_ranges;
+                lookups: every_index_is_found, ids_are_found_over_paths, metas_over_paths;
+                sessions: facts_come_back, etag_and_revision, namespaces_are_apart;
+                receipts: a_retry_changes_nothing, another_request_is_refused, refusals_are_not_recorded,
+                    a_name_counts_in_its_namespace, every_outcome_comes_back, old_ones_expire,
+                    many_expire_in_bounded_commits;
+                refusals: write_nothing;
+                forks: share_and_never_show_later_changes, at_the_start_and_the_ends, of_forks_of_forks,
+                    numbers, huge_numbers, shortened_bases, moved_sources_are_refused;
+                races: one_writer_wins_a_revision, appends_to_one_session_are_dense,
+                    appends_to_many_sessions_are_dense, concurrent_forks_get_their_own_numbers,
+                    a_concurrent_retry_waits_for_the_first, one_turn_starts, one_creation_wins;
+                lists: every_order_and_filter, bytes_bound_a_page, short_pages_never_loop,
+                    keys_of_rows_that_are_gone, threads_by_change;
+                deletion: takes_sub_sessions_with_it, restores_what_it_took, force_removes_at_once,
+                    purges_when_due, a_name_is_free_after_the_purge;
+                threads: facts_come_back, items_keep_their_seq, a_turn_ends_its_items, items_are_paged,
+                    a_deleted_thread_leaves_its_sessions;
+                saves: add_what_is_new, staged_ones_are_published, refuse_what_others_wrote,
+                    refuse_what_has_moved, titles;
+                upkeep: unpublished_logs_are_swept, published_logs_stay, half_swept_logs_are_not_published,
+                    deleted_text_goes_behind_the_last_cut, journals_are_swept, compaction_changes_nothing,
+                    saves_go_on_after_compactions;
+                model: agrees_with_memory, agrees_with_memory_under_load;
+            }
+        }
+    };
+}
+
+/// Makes a test of each function named, in a module of its file's name.
+macro_rules! stamp {
+    ($backend:expr; $($file:ident: $($promise:ident),+;)+) => {
+        $(mod $file {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                $crate::store::conformance::$file::$promise(&$backend).await;
+            })+
+        })+
+    };
+}
+
+pub(crate) use {conformance, stamp};

@@ -1,0 +1,102 @@
+//! Everything a reader can see of a store, to be compared: before and after, here and there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::query::{End, Items, Order, Range, Sessions, Threads};
+use crate::domain::session::State;
+use crate::domain::{Entry, Item, Namespace, Receipt, RequestId, Seq, Session, Thread, Time, Turn, TurnId};
+use crate::store::{Chore, Store};
+
+use super::desk::ALL;
+
+/// What is read of a namespace. Turns and receipts are not listed anywhere: those named are read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Picture {
+    pub(crate) sessions: Vec<(Arc<Session>, Vec<Entry>)>,
+    pub(crate) threads: Vec<(Arc<Thread>, Vec<Item>, Vec<Turn>)>,
+    pub(crate) receipts: Vec<(RequestId, Option<Receipt>)>,
+}
+
+/// A question for every session there is, in an order.
+pub(crate) fn everything(ns: &Namespace, order: Order) -> Sessions {
+    Sessions {
+        namespace: ns.clone(),
+        states: vec![State::Active, State::Archived, State::Deleted],
+        workspace: None,
+        labels: BTreeMap::new(),
+        title_contains: None,
+        id_prefix: None,
+        starred: None,
+        has_user_interaction: None,
+        origin: None,
+        parent: None,
+        updated_after: None,
+        updated_before: None,
+        order,
+    }
+}
+
+/// A question for every thread there is.
+pub(crate) fn every_thread(ns: &Namespace) -> Threads {
+    Threads {
+        namespace: ns.clone(),
+        states: Vec::new(),
+        session: None,
+        engine: None,
+    }
+}
+
+impl Picture {
+    pub(crate) async fn of(
+        store: &dyn Store,
+        ns: &Namespace,
+        turns: &[TurnId],
+        requests: &[RequestId],
+    ) -> Self {
+        let mut picture = Self::default();
+        let query = everything(ns, Order::default());
+        let page = store.sessions(&query, None, ALL).await.expect("a list");
+        assert_eq!(page.next, None, "nothing is left out");
+        for session in page.rows {
+            let range = Range {
+                after: Seq::ZERO,
+                to: session.tip.seq(),
+                from: End::Oldest,
+            };
+            let entries = store
+                .entries(&session.tip.log, range, ALL)
+                .await
+                .expect("entries");
+            assert_eq!(
+                entries.len() as u64,
+                session.tip.tally.entries,
+                "{} is whole",
+                session.id
+            );
+            picture.sessions.push((session, entries));
+        }
+        let page = store.threads(&every_thread(ns), None, ALL).await.expect("a list");
+        for thread in page.rows {
+            let query = Items {
+                turn: None,
+                after: Seq::ZERO,
+            };
+            let items = store.items(thread.journal, &query, ALL).await.expect("items");
+            let turns = store.turns(thread.journal, turns).await.expect("turns");
+            picture.threads.push((thread, items, turns));
+        }
+        for id in requests {
+            let receipt = store.receipt(ns, id).await.expect("a receipt");
+            picture.receipts.push((id.clone(), receipt));
+        }
+        picture
+    }
+}
+
+/// The chores as of `now`, in an order of their own.
+pub(crate) async fn chores(store: &dyn Store, now: Time) -> Vec<Chore> {
+    let mut chores = store.chores(now, ALL.rows).await.expect("chores");
+    chores.sort_by_key(|chore| format!("{chore:?}"));
+    chores
+}
