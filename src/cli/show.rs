@@ -48,8 +48,9 @@ impl Show {
         } else {
             MessageView::Visible
         };
-        let mut first = true;
+        let mut reading = Reading::open(&client, &session.session_id, view).await?;
         self.head(screen, &session)?;
+        let mut first = true;
         let mut print = |screen: &mut Screen, (number, message): Numbered| -> Result<(), Error> {
             if self.remote.json {
                 write!(screen, "{}", if first { "\n" } else { ",\n" })?;
@@ -62,7 +63,6 @@ impl Show {
             Ok(())
         };
         let mut waiting = VecDeque::new();
-        let mut reading = Reading::open(&client, &session.session_id, view).await?;
         while let Some(message) = reading.next().await? {
             match self.last {
                 None => print(screen, message)?,
