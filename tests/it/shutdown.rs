@@ -17,6 +17,8 @@ use crate::support::{Client, Code, Server, Status, until, within};
 const WRITERS: usize = 8;
 /// Answers before the server is asked to stop.
 const ANSWERS: u64 = 200;
+/// Messages of half a mebibyte in a session that no window holds.
+const LARGE: usize = 16;
 
 /// An error that a caller may get while the server goes away: nothing else than that it is gone for now.
 fn is_gone(status: &Status) -> bool {
@@ -26,12 +28,12 @@ fn is_gone(status: &Status) -> bool {
 /// A session that is too large for what a client receives without reading.
 async fn large(client: &Client) -> String {
     let id = client.blank().await;
-    for n in 0..8 {
-        let mebibyte = "m".repeat(1 << 20);
+    let half = "m".repeat(1 << 19);
+    for n in 0..LARGE / 4 {
         client
             .append(
                 &id,
-                entries((0..4).map(|m| named(&format!("{n}-{m}"), user(&mebibyte)))),
+                entries((0..4).map(|m| named(&format!("{n}-{m}"), user(&half)))),
             )
             .await;
     }
@@ -183,7 +185,7 @@ async fn a_call_in_flight_is_answered() {
     while let Some(answer) = within("the stream goes on", stream.message()).await.unwrap() {
         read += answer.messages.len();
     }
-    assert_eq!(read, 32, "a stream that had begun is read to its end");
+    assert_eq!(read, LARGE, "a stream that had begun is read to its end");
     assert_eq!(server.ended().await.code(), Some(0));
 }
 
@@ -203,7 +205,7 @@ async fn a_second_signal_ends_it_at_once_and_safely() {
     assert_eq!(server.ended().await.code(), Some(128 + 15));
     assert!(start.elapsed() < DEADLINE / 10, "it took {:?}", start.elapsed());
     server.restart().await;
-    assert_eq!(server.client_of(&client).await.messages(&id).await.len(), 32);
+    assert_eq!(server.client_of(&client).await.messages(&id).await.len(), LARGE);
 }
 
 #[tokio::test]

@@ -22,7 +22,10 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ),
     ("upkeep", &["domain", "body", "store", "service"]),
     ("client", &["pb"]),
-    ("api", &["domain", "pb", "body", "service", "engine", "cluster"]),
+    (
+        "api",
+        &["domain", "pb", "body", "store", "service", "engine", "cluster"],
+    ),
     (
         "cluster",
         &["domain", "pb", "store", "service", "engine", "client"],
