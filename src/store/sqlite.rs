@@ -39,6 +39,8 @@ mod receipts;
 mod schema;
 mod sessions;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod walk;
 mod writer;

@@ -2,13 +2,24 @@
 //!
 //! One module a noun. Most tests share one server and keep to a namespace of their own; tests that kill, stop or starve
 //! a server have their own. Nothing sleeps to wait for an effect: `support::wait` asks until a deadline.
-#![expect(clippy::unwrap_used, reason = "the whole crate is tests: a panic is how they fail")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the whole crate is tests: a panic is how they fail"
+)]
 
 mod support;
 
+mod cli;
+mod conversations;
+mod crash;
+mod discovery;
 mod entries;
 mod forks;
 mod requests;
+mod restart;
 mod saves;
 mod sessions;
+mod shutdown;
 mod threads;
+mod tidy;
+mod trouble;

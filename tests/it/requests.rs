@@ -1,145 +1,19 @@
 //! `request_id`: a retry does nothing again, and another request under the id is refused before anything else is looked
 //! at.
 
+mod mutations;
+
 use futures_util::future::join_all;
 use prost::Message as _;
 
-use crate::support::build::{asks, assistant, entries, named, says, user};
+use crate::support::build::{assistant, entries, user};
 use crate::support::failure::invalid;
+use crate::support::pb::Session;
 use crate::support::pb::fork_session_request::Point;
-use crate::support::pb::{Session, Thread, TurnStatus};
 use crate::support::raw::{field, unary};
-use crate::support::{Client, Code, Server, Status, fresh, pb, refused, shared};
+use crate::support::{Client, Code, Server, fresh, pb, refused, shared};
 
-macro_rules! mutations {
-    ($($name:ident($request:ident) by $rpc:ident;)+) => {
-        /// A call that changes something.
-        #[derive(Clone, Debug)]
-        enum Mutation {
-            $($name(pb::$request),)+
-        }
-
-        impl Mutation {
-            fn under(mut self, request_id: &str) -> Self {
-                match &mut self {
-                    $(Self::$name(request) => request.request_id = request_id.to_owned(),)+
-                }
-                self
-            }
-
-            /// Calls, and returns the answer as text.
-            async fn send(&self, client: &Client) -> Result<String, Status> {
-                match self {
-                    $(Self::$name(request) => {
-                        let answer = client.$rpc(request.clone()).await?;
-                        Ok(format!("{answer:?}"))
-                    })+
-                }
-            }
-        }
-    };
-}
-
-mutations! {
-    CreateSession(CreateSessionRequest) by create_session;
-    UpdateSession(UpdateSessionRequest) by update_session;
-    DeleteSession(DeleteSessionRequest) by delete_session;
-    UndeleteSession(UndeleteSessionRequest) by undelete_session;
-    AppendEntries(AppendEntriesRequest) by append_entries;
-    SaveSession(SaveSessionRequest) by save_session;
-    ForkSession(ForkSessionRequest) by fork_session;
-    CreateThread(CreateThreadRequest) by create_thread;
-    UpdateThread(UpdateThreadRequest) by update_thread;
-    DeleteThread(DeleteThreadRequest) by delete_thread;
-    StartTurn(StartTurnRequest) by start_turn;
-    AppendItems(AppendItemsRequest) by append_items;
-    FinishTurn(FinishTurnRequest) by finish_turn;
-}
-
-/// One of each mutation, each on a resource of its own, which is made here.
-async fn one_of_each(client: &Client) -> Vec<Mutation> {
-    let talk = || [user("a"), assistant("b"), user("c")];
-    let (appended, forked, updated) =
-        (client.holding(talk()).await, client.holding(talk()).await, client.holding(talk()).await);
-    let (doomed, purged, dead) = (client.holding(talk()).await, client.blank().await, client.blank().await);
-    client.delete(&dead).await;
-    let saved = client.running(vec![asks("a"), says("b")]).await;
-    let (idle, busy, ending) = (
-        client.open(Thread::default()).await,
-        client.open(Thread::default()).await,
-        client.open(Thread::default()).await,
-    );
-    let (busy_turn, ending_turn) = (client.start(&busy).await, client.start(&ending).await);
-    let (closed, lost) = (client.open(Thread::default()).await, client.open(Thread::default()).await);
-    let session = Session { title: "made".into(), ..Default::default() };
-    let renamed = Session { session_id: updated, title: "renamed".into(), ..Default::default() };
-    let mode = Thread { thread_id: closed, mode: "plan".into(), ..Default::default() };
-    vec![
-        Mutation::CreateSession(pb::CreateSessionRequest { session: Some(session), ..Default::default() }),
-        Mutation::UpdateSession(pb::UpdateSessionRequest { session: Some(renamed), ..Default::default() }),
-        Mutation::DeleteSession(pb::DeleteSessionRequest { session_id: doomed, ..Default::default() }),
-        Mutation::DeleteSession(pb::DeleteSessionRequest { session_id: purged, force: true, ..Default::default() }),
-        Mutation::UndeleteSession(pb::UndeleteSessionRequest { session_id: dead, ..Default::default() }),
-        Mutation::AppendEntries(pb::AppendEntriesRequest {
-            session_id: appended,
-            entries: entries([assistant("d"), named("e", user("e"))]),
-            expected_revision: Some(2),
-            ..Default::default()
-        }),
-        Mutation::SaveSession(pb::SaveSessionRequest { thread_id: saved, ..Default::default() }),
-        Mutation::ForkSession(pb::ForkSessionRequest {
-            session_id: forked,
-            point: Some(Point::UserMessageIndex(1)),
-            ..Default::default()
-        }),
-        Mutation::CreateThread(pb::CreateThreadRequest { thread: Some(Thread::default()), ..Default::default() }),
-        Mutation::UpdateThread(pb::UpdateThreadRequest { thread: Some(mode), ..Default::default() }),
-        Mutation::DeleteThread(pb::DeleteThreadRequest { thread_id: lost, ..Default::default() }),
-        Mutation::StartTurn(pb::StartTurnRequest { thread_id: idle, ..Default::default() }),
-        Mutation::AppendItems(pb::AppendItemsRequest {
-            thread_id: busy,
-            turn_id: busy_turn,
-            items: vec![asks("a"), says("b")],
-            ..Default::default()
-        }),
-        Mutation::FinishTurn(pb::FinishTurnRequest {
-            thread_id: ending,
-            turn_id: ending_turn,
-            status: TurnStatus::Failed.into(),
-            ..Default::default()
-        }),
-    ]
-    .into_iter()
-    .enumerate()
-    .map(|(n, mutation)| mutation.under(&format!("request {n}")))
-    .collect()
-}
-
-/// Everything that a namespace shows.
-async fn everything(client: &Client) -> String {
-    let states = vec![1, 2, 3];
-    let sessions = client.listed(pb::ListSessionsRequest { states, ..Default::default() }).await;
-    let mut seen = format!("{sessions:#?}");
-    for session in sessions {
-        seen += &format!("{:#?}", client.entries(&session.session_id).await);
-    }
-    let threads = client.list_threads(pb::ListThreadsRequest::default()).await.unwrap().threads;
-    seen += &format!("{threads:#?}");
-    for thread in threads {
-        let list = pb::ListItemsRequest { thread_id: thread.thread_id, ..Default::default() };
-        seen += &format!("{:#?}", client.list_items(list).await.unwrap());
-    }
-    seen
-}
-
-/// Whether the resource of the answer is gone afterwards, so that a retry cannot show it.
-fn removes(mutation: &Mutation) -> bool {
-    match mutation {
-        Mutation::DeleteThread(_) => true,
-        Mutation::DeleteSession(request) => request.force,
-        _ => false,
-    }
-}
+use mutations::{Mutation, everything, one_of_each, removes};
 
 #[tokio::test]
 async fn a_retry_answers_the_same_and_changes_nothing_even_across_a_restart() {
@@ -189,16 +63,34 @@ async fn the_same_id_with_another_request_is_refused_over_all_calls() {
 async fn the_id_is_looked_up_before_every_other_check() {
     let client = shared().await;
     let session = client.holding([user("a")]).await;
-    let first = pb::CreateSessionRequest { request_id: "once".into(), ..Default::default() };
+    let first = pb::CreateSessionRequest {
+        request_id: "once".into(),
+        ..Default::default()
+    };
     client.create_session(first).await.unwrap();
-    let bad_session = Session { labels: [("k".repeat(65), String::new())].into(), ..Default::default() };
+    let bad_session = Session {
+        labels: [("k".repeat(65), String::new())].into(),
+        ..Default::default()
+    };
     let id = |id: &str| id.to_owned();
     for second in [
-        Mutation::CreateSession(pb::CreateSessionRequest { session_id: Some(id("a/b")), ..Default::default() }),
-        Mutation::CreateSession(pb::CreateSessionRequest { session: Some(bad_session), ..Default::default() }),
-        Mutation::DeleteSession(pb::DeleteSessionRequest { session_id: id("nobody"), ..Default::default() }),
+        Mutation::CreateSession(pb::CreateSessionRequest {
+            session_id: Some(id("a/b")),
+            ..Default::default()
+        }),
+        Mutation::CreateSession(pb::CreateSessionRequest {
+            session: Some(bad_session),
+            ..Default::default()
+        }),
+        Mutation::DeleteSession(pb::DeleteSessionRequest {
+            session_id: id("nobody"),
+            ..Default::default()
+        }),
         Mutation::UpdateSession(pb::UpdateSessionRequest::default()),
-        Mutation::AppendEntries(pb::AppendEntriesRequest { session_id: session.clone(), ..Default::default() }),
+        Mutation::AppendEntries(pb::AppendEntriesRequest {
+            session_id: session.clone(),
+            ..Default::default()
+        }),
         Mutation::AppendEntries(pb::AppendEntriesRequest {
             session_id: session.clone(),
             entries: vec![pb::Entry::default()],
@@ -210,10 +102,23 @@ async fn the_id_is_looked_up_before_every_other_check() {
             expected_revision: Some(77),
             ..Default::default()
         }),
-        Mutation::SaveSession(pb::SaveSessionRequest { thread_id: id(" "), ..Default::default() }),
-        Mutation::ForkSession(pb::ForkSessionRequest { session_id: session, ..Default::default() }),
-        Mutation::StartTurn(pb::StartTurnRequest { thread_id: id("nobody"), ..Default::default() }),
-        Mutation::FinishTurn(pb::FinishTurnRequest { thread_id: id("a"), turn_id: id("b"), ..Default::default() }),
+        Mutation::SaveSession(pb::SaveSessionRequest {
+            thread_id: id(" "),
+            ..Default::default()
+        }),
+        Mutation::ForkSession(pb::ForkSessionRequest {
+            session_id: session,
+            ..Default::default()
+        }),
+        Mutation::StartTurn(pb::StartTurnRequest {
+            thread_id: id("nobody"),
+            ..Default::default()
+        }),
+        Mutation::FinishTurn(pb::FinishTurnRequest {
+            thread_id: id("a"),
+            turn_id: id("b"),
+            ..Default::default()
+        }),
     ] {
         let answer = second.clone().under("once").send(&client).await;
         refused(answer, Code::InvalidArgument, "REQUEST_ID_REUSED");
@@ -230,11 +135,21 @@ async fn concurrent_duplicates_have_one_effect() {
         let sent = join_all((0..12).map(|_| mutation.send(&client))).await;
         let answers: Vec<_> = sent.into_iter().map(|answer| answer.unwrap()).collect();
         if !removes(mutation) {
-            assert!(answers.iter().all(|answer| *answer == answers[0]), "{mutation:?}: {answers:#?}");
+            assert!(
+                answers.iter().all(|answer| *answer == answers[0]),
+                "{mutation:?}: {answers:#?}"
+            );
         }
     }
-    let all = pb::ListSessionsRequest { states: vec![1, 2, 3], ..Default::default() };
-    assert_eq!(client.listed(all).await.len(), 5 + 3, "the ones that stayed, and a new, a saved and a forked one");
+    let all = pb::ListSessionsRequest {
+        states: vec![1, 2, 3],
+        ..Default::default()
+    };
+    assert_eq!(
+        client.listed(all).await.len(),
+        5 + 3,
+        "the ones that stayed, and a new, a saved and a forked one"
+    );
 }
 
 #[tokio::test]
@@ -250,10 +165,18 @@ async fn concurrent_duplicates_on_many_connections_have_one_effect() {
             request_id: format!("round {round}"),
             ..Default::default()
         };
-        let answers = join_all(clients.iter().map(|client| client.append_entries(request.clone()))).await;
+        let answers = join_all(
+            clients
+                .iter()
+                .map(|client| client.append_entries(request.clone())),
+        )
+        .await;
         for answer in answers {
             let answer = answer.unwrap();
-            assert_eq!((answer.first_seq, answer.last_seq, answer.entries_added), (round + 1, round + 1, 1));
+            assert_eq!(
+                (answer.first_seq, answer.last_seq, answer.entries_added),
+                (round + 1, round + 1, 1)
+            );
         }
     }
     assert_eq!(clients[0].entries(&id).await.len(), 20);
@@ -268,10 +191,26 @@ async fn only_successful_calls_are_remembered() {
         request_id: "again".into(),
         ..Default::default()
     };
-    refused(client.append_entries(append.clone()).await, Code::NotFound, "SESSION_NOT_FOUND");
-    client.create(Session { session_id: "later".into(), ..Default::default() }).await;
-    let wrong = pb::AppendEntriesRequest { expected_revision: Some(9), ..append.clone() };
-    refused(client.append_entries(wrong).await, Code::Aborted, "REVISION_MISMATCH");
+    refused(
+        client.append_entries(append.clone()).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
+    client
+        .create(Session {
+            session_id: "later".into(),
+            ..Default::default()
+        })
+        .await;
+    let wrong = pb::AppendEntriesRequest {
+        expected_revision: Some(9),
+        ..append.clone()
+    };
+    refused(
+        client.append_entries(wrong).await,
+        Code::Aborted,
+        "REVISION_MISMATCH",
+    );
     assert_eq!(client.append_entries(append.clone()).await.unwrap().last_seq, 1);
     assert_eq!(client.append_entries(append).await.unwrap().last_seq, 1);
     assert_eq!(client.session("later").await.entry_count, 1);
@@ -297,7 +236,11 @@ async fn a_retry_shows_the_resource_as_it_stands_now() {
     client.delete(&id).await;
     let late = client.append_entries(append).await.unwrap();
     assert_eq!((late.first_seq, late.last_seq), (1, 2));
-    assert_eq!(late.session.unwrap().state(), pb::SessionState::Deleted, "the retry is no new write");
+    assert_eq!(
+        late.session.unwrap().state(),
+        pb::SessionState::Deleted,
+        "the retry is no new write"
+    );
 }
 
 #[tokio::test]
@@ -318,11 +261,17 @@ async fn a_forks_retry_names_the_same_fork_and_message() {
 #[tokio::test]
 async fn the_scope_is_the_namespace() {
     let (one, other) = (shared().await, shared().await);
-    let create = pb::CreateSessionRequest { request_id: "same".into(), ..Default::default() };
+    let create = pb::CreateSessionRequest {
+        request_id: "same".into(),
+        ..Default::default()
+    };
     let mine = one.create_session(create.clone()).await.unwrap().session.unwrap();
     let theirs = other.create_session(create).await.unwrap().session.unwrap();
     assert_ne!(mine.session_id, theirs.session_id);
-    assert_eq!((mine.namespace.as_str(), theirs.namespace.as_str()), (one.namespace(), other.namespace()));
+    assert_eq!(
+        (mine.namespace.as_str(), theirs.namespace.as_str()),
+        (one.namespace(), other.namespace())
+    );
 }
 
 #[tokio::test]
@@ -334,12 +283,24 @@ async fn the_order_of_a_map_does_not_make_another_request() {
         let session = field(3, labels.map(label).concat());
         [namespace, session, field(15, "with labels")].concat()
     };
-    let first = unary(&client, "SessionService/CreateSession", wire(["a", "b", "c"])).await.unwrap();
-    let again = unary(&client, "SessionService/CreateSession", wire(["c", "a", "b"])).await.unwrap();
+    let first = unary(&client, "SessionService/CreateSession", wire(["a", "b", "c"]))
+        .await
+        .unwrap();
+    let again = unary(&client, "SessionService/CreateSession", wire(["c", "a", "b"]))
+        .await
+        .unwrap();
     assert_eq!(first, again);
     let other = unary(&client, "SessionService/CreateSession", wire(["c", "a", "d"])).await;
     refused(other, Code::InvalidArgument, "REQUEST_ID_REUSED");
-    assert_eq!(pb::CreateSessionResponse::decode(first).unwrap().session.unwrap().labels.len(), 3);
+    assert_eq!(
+        pb::CreateSessionResponse::decode(first)
+            .unwrap()
+            .session
+            .unwrap()
+            .labels
+            .len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -353,13 +314,20 @@ async fn content_makes_another_request() {
         ..Default::default()
     };
     client.append_entries(append("a")).await.unwrap();
-    refused(client.append_entries(append("b")).await, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    refused(
+        client.append_entries(append("b")).await,
+        Code::InvalidArgument,
+        "REQUEST_ID_REUSED",
+    );
     assert_eq!(client.session(&id).await.entry_count, 1);
 }
 
 #[tokio::test]
 async fn a_request_id_holds_no_control_characters() {
     let client = shared().await;
-    let create = pb::CreateSessionRequest { request_id: "a\nb".into(), ..Default::default() };
+    let create = pb::CreateSessionRequest {
+        request_id: "a\nb".into(),
+        ..Default::default()
+    };
     invalid(client.create_session(create).await, "request_id");
 }

@@ -1,15 +1,16 @@
 //! SaveSession: which session a thread is saved to, when that is refused, and that saving again adds what came since.
 
 mod rebuild;
+mod refusals;
 
-use crate::support::build::{asks, assistant, entries, event, item, says, talk, usage, user};
+use crate::support::build::{asks, assistant, entries, says, talk, usage, user};
 use crate::support::failure::invalid;
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{
-    DeleteSessionRequest, FinishTurnRequest, ItemKind, SaveSessionRequest, SaveSessionResponse, Session, Thread,
+    DeleteSessionRequest, FinishTurnRequest, SaveSessionRequest, SaveSessionResponse, Session, Thread,
     TitleSource, TurnStatus,
 };
-use crate::support::{Client, Code, Status, fresh, refused, shared};
+use crate::support::{Client, Code, Status, refused, shared};
 
 async fn save_to(client: &Client, thread: &str, session: &str) -> Result<SaveSessionResponse, Status> {
     let request = SaveSessionRequest {
@@ -21,7 +22,11 @@ async fn save_to(client: &Client, thread: &str, session: &str) -> Result<SaveSes
 }
 
 async fn save_as(client: &Client, thread: &str, title: &str) -> Session {
-    let request = SaveSessionRequest { thread_id: thread.into(), title: Some(title.into()), ..Default::default() };
+    let request = SaveSessionRequest {
+        thread_id: thread.into(),
+        title: Some(title.into()),
+        ..Default::default()
+    };
     client.save_session(request).await.unwrap().session.unwrap()
 }
 
@@ -42,7 +47,9 @@ async fn the_first_save_makes_the_threads_session() {
     };
     let thread = client.open(facts.clone()).await;
     let turn_id = client.start(&thread).await;
-    client.add(&thread, &turn_id, vec![asks("What now?"), says("This.")]).await;
+    client
+        .add(&thread, &turn_id, vec![asks("What now?"), says("This.")])
+        .await;
     let finish = FinishTurnRequest {
         thread_id: thread.clone(),
         turn_id: turn_id.clone(),
@@ -56,8 +63,20 @@ async fn the_first_save_makes_the_threads_session() {
     assert_eq!((saved.created, saved.message_count), (true, 2));
     let session = saved.session.unwrap();
     let kept = |s: &Session| {
-        let texts = [&s.workspace, &s.provider, &s.endpoint, &s.model, &s.mode, &s.task_type, &s.system_prompt];
-        (texts.map(String::clone), s.labels.clone(), s.settings_json.clone())
+        let texts = [
+            &s.workspace,
+            &s.provider,
+            &s.endpoint,
+            &s.model,
+            &s.mode,
+            &s.task_type,
+            &s.system_prompt,
+        ];
+        (
+            texts.map(String::clone),
+            s.labels.clone(),
+            s.settings_json.clone(),
+        )
     };
     let expected = Session {
         workspace: facts.workspace,
@@ -72,17 +91,41 @@ async fn the_first_save_makes_the_threads_session() {
         ..Default::default()
     };
     assert_eq!(kept(&session), kept(&expected));
-    assert_eq!((session.title.as_str(), session.title_source()), ("What now?", TitleSource::Derived));
-    assert_eq!((session.thread_id.as_str(), session.revision, session.message_count), (thread.as_str(), 1, 2));
-    assert_eq!((session.usage, session.preview.as_str()), (Some(usage(5)), "What now?"));
-    assert_eq!((session.has_user_interaction, session.origin.clone()), (true, None));
+    assert_eq!(
+        (session.title.as_str(), session.title_source()),
+        ("What now?", TitleSource::Derived)
+    );
+    assert_eq!(
+        (
+            session.thread_id.as_str(),
+            session.revision,
+            session.message_count
+        ),
+        (thread.as_str(), 1, 2)
+    );
+    assert_eq!(
+        (session.usage, session.preview.as_str()),
+        (Some(usage(5)), "What now?")
+    );
+    assert_eq!(
+        (session.has_user_interaction, session.origin.clone()),
+        (true, None)
+    );
     assert_eq!(client.session(&session.session_id).await, session);
     assert_eq!(client.thread(&thread).await.session_id, session.session_id);
 
     let messages = client.messages(&session.session_id).await;
     assert_eq!(talk(&messages), ["user: What now?", "assistant: This."]);
-    assert!(messages.iter().all(|message| message.turn_id == turn_id && message.create_time.is_some()));
-    assert_eq!((messages[0].usage, messages[1].usage), (None, Some(usage(5))), "on the turn's last message");
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.turn_id == turn_id && message.create_time.is_some())
+    );
+    assert_eq!(
+        (messages[0].usage, messages[1].usage),
+        (None, Some(usage(5))),
+        "on the turn's last message"
+    );
 }
 
 #[tokio::test]
@@ -104,45 +147,11 @@ async fn a_later_save_adds_what_came_since() {
     assert_eq!((&session.session_id, session.revision), (&first.session_id, 2));
     let after = client.entries(&first.session_id).await;
     assert_eq!(after[..2], before);
-    assert_eq!(after.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        after.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5]
+    );
     assert_eq!(session.title, "1");
-}
-
-#[tokio::test]
-async fn an_open_turn_or_item_is_not_saved() {
-    let client = shared().await;
-    let thread = client.running(vec![asks("1"), says("2")]).await;
-    let turn = client.start(&thread).await;
-    let failure = refused(client.save_or(&thread).await, Code::FailedPrecondition, "TURN_IN_PROGRESS");
-    assert!(failure.names(&thread), "{failure:?}");
-    client.add(&thread, &turn, vec![asks("3")]).await;
-    refused(client.save_or(&thread).await, Code::FailedPrecondition, "TURN_IN_PROGRESS");
-    client.finish(&thread, &turn).await;
-    assert_eq!(client.save(&thread).await.message_count, 3);
-}
-
-#[tokio::test]
-async fn a_thread_without_a_message_is_empty() {
-    let client = shared().await;
-    let thread = client.open(Thread::default()).await;
-    refused(client.save_or(&thread).await, Code::FailedPrecondition, "THREAD_EMPTY");
-    client.turn(&thread, vec![item(ItemKind::Status, vec![]), asks(" \n"), says("")]).await;
-    let failure = refused(client.save_or(&thread).await, Code::FailedPrecondition, "THREAD_EMPTY");
-    assert!(failure.names(&thread), "{failure:?}");
-    let session = client.blank().await;
-    refused(save_to(&client, &thread, &session).await, Code::FailedPrecondition, "THREAD_EMPTY");
-    assert_eq!(client.session(&session).await.thread_id, "");
-    client.turn(&thread, vec![says("at last")]).await;
-    assert_eq!(client.save(&thread).await.message_count, 1);
-}
-
-#[tokio::test]
-async fn a_thread_must_be_named() {
-    let client = shared().await;
-    for blank in ["", " ", "\t"] {
-        invalid(client.save_or(blank).await, "thread_id");
-    }
-    refused(client.save_or("nobody").await, Code::NotFound, "THREAD_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -150,84 +159,42 @@ async fn a_session_id_names_a_new_session_or_picks_one() {
     let client = shared().await;
     let thread = client.running(vec![asks("1"), says("2")]).await;
     let new = save_to(&client, &thread, "new").await.unwrap();
-    assert_eq!((new.created, new.session.unwrap().session_id.as_str()), (true, "new"));
+    assert_eq!(
+        (new.created, new.session.unwrap().session_id.as_str()),
+        (true, "new")
+    );
     let again = save_to(&client, &thread, "new").await.unwrap();
     assert_eq!((again.created, again.message_count), (false, 2));
 
-    let titled = Session { session_id: "empty".into(), title: "Mine".into(), ..Default::default() };
+    let titled = Session {
+        session_id: "empty".into(),
+        title: "Mine".into(),
+        ..Default::default()
+    };
     let made = client.create(titled).await;
     let filled = save_to(&client, &thread, "empty").await.unwrap();
     assert_eq!((filled.created, filled.message_count), (false, 2));
     let session = filled.session.unwrap();
-    assert_eq!((session.title.as_str(), session.create_time), ("Mine", made.create_time));
+    assert_eq!(
+        (session.title.as_str(), session.create_time),
+        ("Mine", made.create_time)
+    );
     assert_eq!(session.thread_id, thread);
 
     client.turn(&thread, vec![asks("3")]).await;
-    let both = [save_to(&client, &thread, "new").await.unwrap(), save_to(&client, &thread, "empty").await.unwrap()];
-    assert!(both.iter().all(|saved| !saved.created && saved.message_count == 3), "{both:?}");
-    assert_eq!(talk(&client.messages("new").await), talk(&client.messages("empty").await));
-}
-
-#[tokio::test]
-async fn a_session_of_another_thread_is_not_touched() {
-    let client = shared().await;
-    let (mine, other) = (client.running(vec![asks("1")]).await, client.running(vec![asks("2")]).await);
-    let session = client.save(&other).await.session.unwrap();
-    let failure = refused(
-        save_to(&client, &mine, &session.session_id).await,
-        Code::FailedPrecondition,
-        "SESSION_OWNED",
+    let both = [
+        save_to(&client, &thread, "new").await.unwrap(),
+        save_to(&client, &thread, "empty").await.unwrap(),
+    ];
+    assert!(
+        both.iter()
+            .all(|saved| !saved.created && saved.message_count == 3),
+        "{both:?}"
     );
-    assert!(failure.names(&session.session_id), "{failure:?}");
-    assert_eq!(client.session(&session.session_id).await, session);
-    refused(client.save_or("nobody").await, Code::NotFound, "THREAD_NOT_FOUND");
-}
-
-#[tokio::test]
-async fn what_the_thread_did_not_say_is_not_written_past() {
-    let client = shared().await;
-    let thread = client.running(vec![asks("1"), says("2")]).await;
-    let session = client.save(&thread).await.session.unwrap().session_id;
-    client.append(&session, vec![event("{}")]).await;
-    client.turn(&thread, vec![asks("3")]).await;
-    assert_eq!(client.save(&thread).await.message_count, 3, "events may always be appended");
-
-    client.append(&session, entries([user("from elsewhere")])).await;
-    let before = client.session(&session).await;
-    for _ in 0..2 {
-        let failure = refused(client.save_or(&thread).await, Code::Aborted, "SESSION_DIVERGED");
-        assert!(failure.names(&session), "{failure:?}");
-        client.turn(&thread, vec![asks("4")]).await;
-    }
-    assert_eq!(client.session(&session).await, before);
-
-    let way_out = save_to(&client, &thread, &fresh("out")).await.unwrap();
-    assert_eq!((way_out.created, way_out.message_count), (true, 5));
-    let found = client.messages(&way_out.session.unwrap().session_id).await;
-    assert_eq!(talk(&found), ["user: 1", "assistant: 2", "user: 3", "user: 4", "user: 4"]);
-
-    let foreign = client.holding([user("not of any thread")]).await;
-    refused(save_to(&client, &thread, &foreign).await, Code::Aborted, "SESSION_DIVERGED");
-}
-
-#[tokio::test]
-async fn an_expected_revision_must_be_the_present_one() {
-    let client = shared().await;
-    let thread = client.running(vec![asks("1")]).await;
-    let save = |expected_revision| SaveSessionRequest {
-        thread_id: thread.clone(),
-        expected_revision: Some(expected_revision),
-        ..Default::default()
-    };
-    let first = client.save_session(save(0)).await.unwrap().session.unwrap();
-    assert_eq!(first.revision, 1);
-    client.turn(&thread, vec![asks("2")]).await;
-    for old in [2, 99] {
-        let failure = refused(client.save_session(save(old)).await, Code::Aborted, "REVISION_MISMATCH");
-        assert!(failure.names("1"), "{failure:?}");
-    }
-    assert_eq!(client.save_session(save(1)).await.unwrap().message_count, 2);
-    refused(client.save_session(save(1)).await, Code::Aborted, "REVISION_MISMATCH");
+    assert_eq!(
+        talk(&client.messages("new").await),
+        talk(&client.messages("empty").await)
+    );
 }
 
 #[tokio::test]
@@ -235,29 +202,56 @@ async fn a_title_is_given_or_the_threads_or_derived() {
     let client = shared().await;
     let thread = client.running(vec![asks("Derived\nfrom this")]).await;
     let derived = client.save(&thread).await.session.unwrap();
-    assert_eq!((derived.title.as_str(), derived.title_source()), ("Derived", TitleSource::Derived));
+    assert_eq!(
+        (derived.title.as_str(), derived.title_source()),
+        ("Derived", TitleSource::Derived)
+    );
     let named = save_as(&client, &thread, " Named\u{7} ").await;
-    assert_eq!((named.title.as_str(), named.title_source()), ("Named", TitleSource::User));
-    assert_eq!((named.revision, named.session_id.as_str()), (1, derived.session_id.as_str()));
+    assert_eq!(
+        (named.title.as_str(), named.title_source()),
+        ("Named", TitleSource::User)
+    );
+    assert_eq!(
+        (named.revision, named.session_id.as_str()),
+        (1, derived.session_id.as_str())
+    );
     assert_ne!(named.etag, derived.etag);
-    assert_eq!(client.save(&thread).await.session.unwrap(), named, "it stays without a title");
+    assert_eq!(
+        client.save(&thread).await.session.unwrap(),
+        named,
+        "it stays without a title"
+    );
     assert_eq!(save_as(&client, &thread, "Renamed").await.title, "Renamed");
-    let blank = SaveSessionRequest { thread_id: thread, title: Some("\u{202e}".into()), ..Default::default() };
+    let blank = SaveSessionRequest {
+        thread_id: thread,
+        title: Some("\u{202e}".into()),
+        ..Default::default()
+    };
     invalid(client.save_session(blank).await, "title");
 
-    let titled = client.open(Thread { title: "The thread's".into(), ..Default::default() }).await;
+    let titled = client
+        .open(Thread {
+            title: "The thread's".into(),
+            ..Default::default()
+        })
+        .await;
     client.turn(&titled, vec![asks("something")]).await;
     assert_eq!(client.save(&titled).await.session.unwrap().title, "The thread's");
     let silent = client.running(vec![says("only me")]).await;
     assert_eq!(client.save(&silent).await.session.unwrap().title, "New Session");
     client.turn(&silent, vec![asks("A question at last")]).await;
-    assert_eq!(client.save(&silent).await.session.unwrap().title, "A question at last");
+    assert_eq!(
+        client.save(&silent).await.session.unwrap().title,
+        "A question at last"
+    );
 }
 
 #[tokio::test]
 async fn concurrent_saves_make_one_session() {
     let client = shared().await;
-    let thread = client.running((0..40).map(|n| asks(&n.to_string())).collect()).await;
+    let thread = client
+        .running((0..40).map(|n| asks(&n.to_string())).collect())
+        .await;
     let saves = futures_util::future::join_all((0..12).map(|_| client.save_or(&thread))).await;
     let mut ids = std::collections::HashSet::new();
     let mut created = 0;
@@ -280,13 +274,30 @@ async fn a_fork_of_a_saved_session_goes_its_own_way() {
     let client = shared().await;
     let thread = client.running(vec![asks("1"), says("2"), asks("3")]).await;
     let session = client.save(&thread).await.session.unwrap().session_id;
-    let fork = client.fork(&session, Point::TurnsFromEnd(0)).await.session.unwrap();
+    let fork = client
+        .fork(&session, Point::TurnsFromEnd(0))
+        .await
+        .session
+        .unwrap();
     assert_eq!(fork.thread_id, "");
-    client.append(&fork.session_id, entries([user("another question"), assistant("x")])).await;
+    client
+        .append(
+            &fork.session_id,
+            entries([user("another question"), assistant("x")]),
+        )
+        .await;
     client.turn(&thread, vec![asks("4")]).await;
     assert_eq!(client.save(&thread).await.message_count, 4);
     let forked = client.messages(&fork.session_id).await;
-    assert_eq!(talk(&forked), ["user: 1", "assistant: 2", "user: another question", "assistant: x"]);
+    assert_eq!(
+        talk(&forked),
+        [
+            "user: 1",
+            "assistant: 2",
+            "user: another question",
+            "assistant: x"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -295,8 +306,16 @@ async fn a_thread_whose_session_is_gone_is_saved_anew() {
     let thread = client.running(vec![asks("1"), says("2")]).await;
     let session = client.save(&thread).await.session.unwrap().session_id;
     client.delete(&session).await;
-    refused(client.save_or(&thread).await, Code::FailedPrecondition, "SESSION_DELETED");
-    let purge = DeleteSessionRequest { session_id: session.clone(), force: true, ..Default::default() };
+    refused(
+        client.save_or(&thread).await,
+        Code::FailedPrecondition,
+        "SESSION_DELETED",
+    );
+    let purge = DeleteSessionRequest {
+        session_id: session.clone(),
+        force: true,
+        ..Default::default()
+    };
     client.delete_session(purge).await.unwrap();
     assert_eq!(client.thread(&thread).await.session_id, "");
     let anew = client.save(&thread).await;
@@ -311,14 +330,26 @@ async fn a_large_thread_is_saved_and_goes_on() {
     let client = shared().await;
     let thread = client.open(Thread::default()).await;
     let turn = client.start(&thread).await;
-    let items = (0..ITEMS).map(|n| if n % 2 == 0 { asks(&n.to_string()) } else { says(&n.to_string()) });
+    let items = (0..ITEMS).map(|n| {
+        if n % 2 == 0 {
+            asks(&n.to_string())
+        } else {
+            says(&n.to_string())
+        }
+    });
     client.add(&thread, &turn, items.collect()).await;
     client.finish(&thread, &turn).await;
     let saved = client.save(&thread).await;
     let session = saved.session.unwrap();
-    assert_eq!((saved.created, saved.message_count, session.revision), (true, ITEMS as u64, 1));
+    assert_eq!(
+        (saved.created, saved.message_count, session.revision),
+        (true, ITEMS as u64, 1)
+    );
     let next = (ITEMS - 1).to_string();
-    assert_eq!((session.title.as_str(), session.preview.as_str()), ("0", (ITEMS - 2).to_string().as_str()));
+    assert_eq!(
+        (session.title.as_str(), session.preview.as_str()),
+        ("0", (ITEMS - 2).to_string().as_str())
+    );
 
     client.turn(&thread, vec![asks("one more"), says("turn")]).await;
     let again = client.save(&thread).await;
@@ -327,7 +358,13 @@ async fn a_large_thread_is_saved_and_goes_on() {
     assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq));
     let messages = client.messages(&session.session_id).await;
     let expected: Vec<_> = (0..ITEMS)
-        .map(|n| if n % 2 == 0 { format!("user: {n}") } else { format!("assistant: {n}") })
+        .map(|n| {
+            if n % 2 == 0 {
+                format!("user: {n}")
+            } else {
+                format!("assistant: {n}")
+            }
+        })
         .chain(["user: one more".into(), "assistant: turn".into()])
         .collect();
     assert_eq!(talk(&messages), expected);
@@ -339,6 +376,10 @@ async fn a_large_thread_is_saved_and_goes_on() {
     client.finish(&thread, &turn).await;
     let last = client.save(&thread).await;
     assert_eq!((last.created, last.message_count), (false, 2 * ITEMS as u64 + 2));
-    assert_eq!(last.session.unwrap().revision, 3, "a large addition is one commit too");
+    assert_eq!(
+        last.session.unwrap().revision,
+        3,
+        "a large addition is one commit too"
+    );
     assert_eq!(client.entries(&session.session_id).await.len(), 2 * ITEMS + 2);
 }

@@ -2,13 +2,17 @@
 
 mod deletion;
 mod listing;
+mod pages;
+mod updates;
 mod values;
 
 use std::collections::BTreeMap;
 
 use crate::support::build::{assistant, at, entries, entry, usage, user};
 use crate::support::failure::invalid;
-use crate::support::pb::{GetSessionRequest, Origin, Session, SessionState, TitleSource, UpdateSessionRequest};
+use crate::support::pb::{
+    GetSessionRequest, Origin, Session, SessionState, TitleSource, UpdateSessionRequest,
+};
 use crate::support::{Code, fresh, pb, refused, shared};
 
 fn full(id: &str) -> Session {
@@ -64,7 +68,10 @@ async fn what_the_service_sets_is_ignored_in_requests() {
         revision: 7,
         etag: "etag".into(),
         thread_id: "thread".into(),
-        origin: Some(Origin { session_id: "other".into(), ..Default::default() }),
+        origin: Some(Origin {
+            session_id: "other".into(),
+            ..Default::default()
+        }),
         preview: "preview".into(),
         incomplete_turn: true,
         create_time: Some(at(1)),
@@ -79,16 +86,33 @@ async fn what_the_service_sets_is_ignored_in_requests() {
     assert_eq!(made.namespace, client.namespace());
     assert_eq!((made.message_count, made.entry_count, made.revision), (0, 0, 1));
     assert_eq!((made.has_user_interaction, made.incomplete_turn), (false, false));
-    assert_eq!((made.thread_id.as_str(), made.preview.as_str(), made.origin.clone()), ("", "", None));
+    assert_eq!(
+        (
+            made.thread_id.as_str(),
+            made.preview.as_str(),
+            made.origin.clone()
+        ),
+        ("", "", None)
+    );
     assert_eq!(made.usage.unwrap_or_default(), usage(0));
     assert_ne!(made.etag, "etag");
     assert!(made.create_time.unwrap().seconds > 1 && made.update_time.unwrap().seconds > 1);
-    assert_eq!((made.archive_time, made.delete_time, made.purge_time), (None, None, None));
+    assert_eq!(
+        (made.archive_time, made.delete_time, made.purge_time),
+        (None, None, None)
+    );
     assert_eq!((made.title.as_str(), made.state()), ("", SessionState::Active));
 
-    let mut update = Session { session_id: made.session_id.clone(), model: "m".into(), ..given };
+    let mut update = Session {
+        session_id: made.session_id.clone(),
+        model: "m".into(),
+        ..given
+    };
     update.set_state(SessionState::Unspecified);
-    let request = UpdateSessionRequest { session: Some(update), ..Default::default() };
+    let request = UpdateSessionRequest {
+        session: Some(update),
+        ..Default::default()
+    };
     let changed = client.update_session(request).await.unwrap().session.unwrap();
     let expected = Session {
         model: "m".into(),
@@ -107,7 +131,12 @@ async fn an_id_is_given_or_generated_and_taken_once() {
     assert!(first < second, "UUIDv7 sorts by time: {first} {second}");
     assert_eq!(first.len(), 36);
 
-    let given = client.create(Session { session_id: " a.B:c-_9\t".into(), ..Default::default() }).await;
+    let given = client
+        .create(Session {
+            session_id: " a.B:c-_9\t".into(),
+            ..Default::default()
+        })
+        .await;
     assert_eq!(given.session_id, "a.B:c-_9");
     assert_eq!(client.session(" a.B:c-_9 ").await, given);
 
@@ -116,11 +145,21 @@ async fn an_id_is_given_or_generated_and_taken_once() {
         session: None,
         ..Default::default()
     };
-    let failure = refused(client.create_session(again).await, Code::AlreadyExists, "ALREADY_EXISTS");
+    let failure = refused(
+        client.create_session(again).await,
+        Code::AlreadyExists,
+        "ALREADY_EXISTS",
+    );
     assert!(failure.names("a.B:c-_9"), "{failure:?}");
 
-    let inside = Session { session_id: "inside".into(), ..Default::default() };
-    let request = pb::CreateSessionRequest { session: Some(inside), ..Default::default() };
+    let inside = Session {
+        session_id: "inside".into(),
+        ..Default::default()
+    };
+    let request = pb::CreateSessionRequest {
+        session: Some(inside),
+        ..Default::default()
+    };
     let made = client.create_session(request).await.unwrap().session.unwrap();
     assert_ne!(made.session_id, "inside", "an id in the session is ignored");
 }
@@ -131,17 +170,55 @@ async fn a_session_that_is_not_there_is_not_found_by_any_call() {
     let id = "nowhere";
     let failure = refused(client.session_or(id).await, Code::NotFound, "SESSION_NOT_FOUND");
     assert!(failure.names(id), "{failure:?}");
-    let update = client.update_or(Session { session_id: id.into(), ..Default::default() }, &["title"]);
+    let update = client.update_or(
+        Session {
+            session_id: id.into(),
+            ..Default::default()
+        },
+        &["title"],
+    );
     refused(update.await, Code::NotFound, "SESSION_NOT_FOUND");
-    let delete = pb::DeleteSessionRequest { session_id: id.into(), ..Default::default() };
-    refused(client.delete_session(delete).await, Code::NotFound, "SESSION_NOT_FOUND");
-    let undelete = pb::UndeleteSessionRequest { session_id: id.into(), ..Default::default() };
-    refused(client.undelete_session(undelete).await, Code::NotFound, "SESSION_NOT_FOUND");
-    refused(client.append_or(id, entries([user("a")])).await, Code::NotFound, "SESSION_NOT_FOUND");
-    let list = pb::ListEntriesRequest { session_id: id.into(), ..Default::default() };
-    refused(client.list_entries(list).await, Code::NotFound, "SESSION_NOT_FOUND");
-    let read = pb::ReadMessagesRequest { session_id: id.into(), ..Default::default() };
-    refused(client.read_messages(read).await, Code::NotFound, "SESSION_NOT_FOUND");
+    let delete = pb::DeleteSessionRequest {
+        session_id: id.into(),
+        ..Default::default()
+    };
+    refused(
+        client.delete_session(delete).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
+    let undelete = pb::UndeleteSessionRequest {
+        session_id: id.into(),
+        ..Default::default()
+    };
+    refused(
+        client.undelete_session(undelete).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
+    refused(
+        client.append_or(id, entries([user("a")])).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
+    let list = pb::ListEntriesRequest {
+        session_id: id.into(),
+        ..Default::default()
+    };
+    refused(
+        client.list_entries(list).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
+    let read = pb::ReadMessagesRequest {
+        session_id: id.into(),
+        ..Default::default()
+    };
+    refused(
+        client.read_messages(read).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
     let fork = client.fork_or(id, pb::fork_session_request::Point::MessageIndex(0));
     refused(fork.await, Code::NotFound, "SESSION_NOT_FOUND");
 }
@@ -150,10 +227,24 @@ async fn a_session_that_is_not_there_is_not_found_by_any_call() {
 async fn namespaces_see_nothing_of_each_other() {
     let (one, other) = (shared().await, shared().await);
     assert_ne!(one.namespace(), other.namespace());
-    let mine = one.create(Session { session_id: "same".into(), title: "mine".into(), ..Default::default() }).await;
-    refused(other.session_or("same").await, Code::NotFound, "SESSION_NOT_FOUND");
+    let mine = one
+        .create(Session {
+            session_id: "same".into(),
+            title: "mine".into(),
+            ..Default::default()
+        })
+        .await;
+    refused(
+        other.session_or("same").await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
     assert_eq!(other.listed(pb::ListSessionsRequest::default()).await, []);
-    let theirs = other.create(Session { session_id: "same".into(), title: "theirs".into(), ..Default::default() });
+    let theirs = other.create(Session {
+        session_id: "same".into(),
+        title: "theirs".into(),
+        ..Default::default()
+    });
     assert_eq!(theirs.await.title, "theirs");
     other.append("same", entries([user("a")])).await;
     other.delete("same").await;
@@ -164,8 +255,18 @@ async fn namespaces_see_nothing_of_each_other() {
 async fn the_empty_namespace_is_default() {
     let client = shared().await;
     let id = fresh("default");
-    let request = pb::CreateSessionRequest { session_id: Some(id.clone()), ..Default::default() };
-    let made = client.sessions().create_session(request).await.unwrap().into_inner().session.unwrap();
+    let request = pb::CreateSessionRequest {
+        session_id: Some(id.clone()),
+        ..Default::default()
+    };
+    let made = client
+        .sessions()
+        .create_session(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .session
+        .unwrap();
     assert_eq!(made.namespace, "default");
     assert_eq!(client.in_namespace("default").session(&id).await, made);
 }
@@ -174,185 +275,96 @@ async fn the_empty_namespace_is_default() {
 async fn a_namespace_is_lower_case_and_short() {
     let client = shared().await;
     for good in ["a", "0", "a.b_c-d", &"a".repeat(63)] {
-        client.in_namespace(good).listed(pb::ListSessionsRequest::default()).await;
+        client
+            .in_namespace(good)
+            .listed(pb::ListSessionsRequest::default())
+            .await;
     }
-    for bad in ["A", "-a", ".a", "_a", "a b", "a/b", " ", "é", "..", &"a".repeat(64)] {
-        let request = GetSessionRequest { namespace: bad.into(), session_id: "s".into(), revision: None };
+    for bad in [
+        "A",
+        "-a",
+        ".a",
+        "_a",
+        "a b",
+        "a/b",
+        " ",
+        "é",
+        "..",
+        &"a".repeat(64),
+    ] {
+        let request = GetSessionRequest {
+            namespace: bad.into(),
+            session_id: "s".into(),
+            revision: None,
+        };
         invalid(client.get_session(request).await, "namespace");
-        let thread = pb::GetThreadRequest { namespace: bad.into(), thread_id: "t".into() };
+        let thread = pb::GetThreadRequest {
+            namespace: bad.into(),
+            thread_id: "t".into(),
+        };
         invalid(client.get_thread(thread).await, "namespace");
     }
-}
-
-#[tokio::test]
-async fn an_update_changes_what_its_mask_names() {
-    let client = shared().await;
-    let made = client.create(full("s")).await;
-    let other = Session {
-        session_id: "s".into(),
-        title: "Another".into(),
-        workspace: "/seas/.".into(),
-        provider: "p2".into(),
-        endpoint: "e2".into(),
-        model: "m2".into(),
-        mode: "plan".into(),
-        task_type: "swim".into(),
-        system_prompt: "s2".into(),
-        labels: BTreeMap::from([("c".into(), "3".into())]),
-        settings_json: "{}".into(),
-        metadata_json: "2".into(),
-        starred: false,
-        ..Default::default()
-    };
-    let changed = client.update_or(other.clone(), &["model"]).await.unwrap();
-    let mut expected = Session { model: "m2".into(), ..made };
-    (expected.etag, expected.update_time) = (changed.etag.clone(), changed.update_time);
-    assert_eq!(changed, expected);
-
-    let every = [
-        "title", "workspace", "provider", "endpoint", "model", "mode", "task_type", "system_prompt", "labels",
-        "settings_json", "metadata_json", "starred",
-    ];
-    let changed = client.update_or(other.clone(), &every).await.unwrap();
-    let expected = Session {
-        namespace: client.namespace().into(),
-        workspace: "/seas".into(),
-        title_source: TitleSource::User.into(),
-        state: SessionState::Active.into(),
-        revision: 1,
-        etag: changed.etag.clone(),
-        usage: changed.usage,
-        create_time: expected.create_time,
-        update_time: changed.update_time,
-        ..other
-    };
-    assert_eq!(changed, expected);
-    assert_eq!(client.session("s").await, changed);
-
-    let cleared = client.update_or(Session { session_id: "s".into(), ..Default::default() }, &every[1..]).await.unwrap();
-    let expected = Session {
-        session_id: "s".into(),
-        namespace: client.namespace().into(),
-        title: "Another".into(),
-        title_source: TitleSource::User.into(),
-        state: SessionState::Active.into(),
-        revision: 1,
-        etag: cleared.etag.clone(),
-        usage: cleared.usage,
-        create_time: changed.create_time,
-        update_time: cleared.update_time,
-        ..Default::default()
-    };
-    assert_eq!(cleared, expected, "a path without a value clears");
-}
-
-#[tokio::test]
-async fn an_update_without_a_mask_changes_what_is_set() {
-    let client = shared().await;
-    let made = client.create(full("s")).await;
-    let given = Session { session_id: "s".into(), model: "m2".into(), title: "T2".into(), ..Default::default() };
-    for update_mask in [None, Some(prost_types::FieldMask::default())] {
-        let request = UpdateSessionRequest { session: Some(given.clone()), update_mask, ..Default::default() };
-        let changed = client.update_session(request).await.unwrap().session.unwrap();
-        let mut expected = Session { model: "m2".into(), title: "T2".into(), ..made.clone() };
-        (expected.etag, expected.update_time) = (changed.etag.clone(), changed.update_time);
-        assert_eq!(changed, expected);
-    }
-}
-
-#[tokio::test]
-async fn other_paths_cannot_be_written() {
-    let client = shared().await;
-    let made = client.create(full("s")).await;
-    for path in [
-        "session_id", "namespace", "title_source", "usage", "message_count", "revision", "etag", "thread_id", "origin",
-        "parent_session_id", "preview", "create_time", "delete_time", "labels.a", "nonsense", "",
-    ] {
-        invalid(client.update_or(full("s"), &["model", path]).await, "update_mask");
-    }
-    let nothing = UpdateSessionRequest::default();
-    invalid(client.update_session(nothing).await, "session_id");
-    for state in [SessionState::Deleted, SessionState::Unspecified] {
-        let mut session = full("s");
-        session.set_state(state);
-        invalid(client.update_or(session, &["state"]).await, "state");
-    }
-    assert_eq!(client.session("s").await, made);
-}
-
-#[tokio::test]
-async fn an_archived_session_takes_writes_and_comes_back() {
-    let client = shared().await;
-    let id = client.blank().await;
-    let in_state = |state: SessionState| Session { session_id: id.clone(), state: state.into(), ..Default::default() };
-    let archived = client.update_or(in_state(SessionState::Archived), &["state"]).await.unwrap();
-    assert_eq!((archived.state(), archived.archive_time.is_some()), (SessionState::Archived, true));
-    let appended = client.append(&id, entries([user("a")])).await.session.unwrap();
-    assert_eq!((appended.state(), appended.message_count), (SessionState::Archived, 1));
-    assert_eq!(appended.archive_time, archived.archive_time);
-    let back = client.update_or(in_state(SessionState::Active), &["state"]).await.unwrap();
-    assert_eq!((back.state(), back.archive_time), (SessionState::Active, None));
-}
-
-#[tokio::test]
-async fn revision_follows_the_log_and_etag_everything() {
-    let client = shared().await;
-    let id = client.blank().await;
-    let mut seen = vec![client.session(&id).await];
-    seen.push(client.append(&id, entries([user("a"), assistant("b")])).await.session.unwrap());
-    seen.push(client.update_or(Session { session_id: id.clone(), starred: true, ..Default::default() }, &["starred"]).await.unwrap());
-    seen.push(client.append(&id, entries([user("c")])).await.session.unwrap());
-    assert_eq!(seen.iter().map(|session| session.revision).collect::<Vec<_>>(), [1, 2, 2, 3]);
-    let etags: std::collections::HashSet<_> = seen.iter().map(|session| session.etag.clone()).collect();
-    assert_eq!(etags.len(), seen.len());
-    let last = seen.last().unwrap();
-    assert_eq!(client.session(&id).await, *last, "reading changes nothing");
-
-    let known = client.entries(&id).await;
-    let again = client.append(&id, known).await;
-    assert_eq!((again.entries_added, again.session.unwrap()), (0, last.clone()), "nothing new is no commit");
-}
-
-#[tokio::test]
-async fn an_old_etag_is_refused_with_the_present_one() {
-    let client = shared().await;
-    let made = client.create(full("s")).await;
-    let update = |etag: &str| UpdateSessionRequest {
-        session: Some(Session { session_id: "s".into(), model: fresh("m"), ..Default::default() }),
-        etag: Some(etag.into()),
-        ..Default::default()
-    };
-    let changed = client.update_session(update(&made.etag)).await.unwrap().session.unwrap();
-    for old in [made.etag.as_str(), "garbage"] {
-        let failure = refused(client.update_session(update(old)).await, Code::Aborted, "REVISION_MISMATCH");
-        assert!(failure.names(&changed.etag), "{failure:?}");
-        let delete = pb::DeleteSessionRequest { session_id: "s".into(), etag: Some(old.into()), ..Default::default() };
-        let failure = refused(client.delete_session(delete).await, Code::Aborted, "REVISION_MISMATCH");
-        assert!(failure.names(&changed.etag), "{failure:?}");
-    }
-    assert_eq!(client.session("s").await, changed);
-    client.update_session(update("")).await.unwrap();
 }
 
 #[tokio::test]
 async fn only_the_present_revision_is_there() {
     let client = shared().await;
     let id = client.holding([user("a")]).await;
-    let present = client.append(&id, vec![entry(assistant("b"))]).await.session.unwrap();
-    let get = |revision| GetSessionRequest { session_id: id.clone(), revision: Some(revision), ..Default::default() };
-    assert_eq!(client.get_session(get(present.revision)).await.unwrap().session.unwrap(), present);
+    let present = client
+        .append(&id, vec![entry(assistant("b"))])
+        .await
+        .session
+        .unwrap();
+    let get = |revision| GetSessionRequest {
+        session_id: id.clone(),
+        revision: Some(revision),
+        ..Default::default()
+    };
+    assert_eq!(
+        client
+            .get_session(get(present.revision))
+            .await
+            .unwrap()
+            .session
+            .unwrap(),
+        present
+    );
     for revision in [1, present.revision - 1, present.revision + 1, u64::MAX] {
-        refused(client.get_session(get(revision)).await, Code::NotFound, "REVISION_NOT_FOUND");
-        let list = pb::ListEntriesRequest { session_id: id.clone(), revision: Some(revision), ..Default::default() };
-        refused(client.list_entries(list).await, Code::NotFound, "REVISION_NOT_FOUND");
-        let read = pb::ReadMessagesRequest { session_id: id.clone(), revision: Some(revision), ..Default::default() };
-        refused(client.read_messages(read).await, Code::NotFound, "REVISION_NOT_FOUND");
+        refused(
+            client.get_session(get(revision)).await,
+            Code::NotFound,
+            "REVISION_NOT_FOUND",
+        );
+        let list = pb::ListEntriesRequest {
+            session_id: id.clone(),
+            revision: Some(revision),
+            ..Default::default()
+        };
+        refused(
+            client.list_entries(list).await,
+            Code::NotFound,
+            "REVISION_NOT_FOUND",
+        );
+        let read = pb::ReadMessagesRequest {
+            session_id: id.clone(),
+            revision: Some(revision),
+            ..Default::default()
+        };
+        refused(
+            client.read_messages(read).await,
+            Code::NotFound,
+            "REVISION_NOT_FOUND",
+        );
         let fork = pb::ForkSessionRequest {
             session_id: id.clone(),
             point: Some(pb::fork_session_request::Point::MessageIndex(0)),
             revision: Some(revision),
             ..Default::default()
         };
-        refused(client.fork_session(fork).await, Code::NotFound, "REVISION_NOT_FOUND");
+        refused(
+            client.fork_session(fork).await,
+            Code::NotFound,
+            "REVISION_NOT_FOUND",
+        );
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod wait;
 pub(crate) use client::{Client, fresh};
 pub(crate) use failure::{Failure, refused};
 pub(crate) use server::{Server, shared};
-pub(crate) use wait::{within, until};
+pub(crate) use wait::{until, within};
 
 pub(crate) use sessiond::pb::client as pb;
 pub(crate) use tonic::{Code, Status};

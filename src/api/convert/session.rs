@@ -170,16 +170,13 @@ fn archived(state: i32) -> Result<Option<Archived>, Invalid> {
 
 fn states(given: &[i32]) -> Result<Vec<State>, Invalid> {
     let mut states = Vec::new();
-    for (at, state) in given.iter().enumerate() {
+    for state in given {
         let state = match pb::SessionState::try_from(*state) {
             Ok(pb::SessionState::Active) => State::Active,
             Ok(pb::SessionState::Archived) => State::Archived,
             Ok(pb::SessionState::Deleted) => State::Deleted,
             Ok(pb::SessionState::Unspecified) | Err(_) => {
-                return Err(Invalid::new(
-                    format!("states[{at}]"),
-                    "must be ACTIVE, ARCHIVED or DELETED",
-                ));
+                return Err(Invalid::new("states", "must be ACTIVE, ARCHIVED or DELETED"));
             }
         };
         if !states.contains(&state) {

@@ -104,10 +104,9 @@ pub(in crate::api) fn query(
     request: &pb::ListThreadsRequest,
 ) -> Result<query::Threads, Invalid> {
     let mut states = Vec::new();
-    for (at, given) in request.states.iter().enumerate() {
-        let field = format!("states[{at}]");
-        let Some(state) = state(*given, &field)? else {
-            return Err(Invalid::new(field, "must be OPEN, CLOSED or ARCHIVED"));
+    for given in &request.states {
+        let Some(state) = state(*given, "states")? else {
+            return Err(Invalid::new("states", "must be OPEN, CLOSED or ARCHIVED"));
         };
         if !states.contains(&state) {
             states.push(state);
@@ -325,6 +324,6 @@ mod tests {
             query(vec![3, 1, 3]).map(|query| query.states),
             Ok(vec![State::Archived, State::Open])
         );
-        assert_eq!(query(vec![0]).expect_err("invalid").field, "states[0]");
+        assert_eq!(query(vec![0]).expect_err("invalid").field, "states");
     }
 }

@@ -210,7 +210,7 @@ impl Pages {
                 .integer(1)
                 .and_then(number)
                 .map_err(|d| damaged(span.log, span.after, d))?);
-            self.follows(span, seq)?;
+            self.follows(conn, span, seq)?;
             let damaged = |damage| damaged(span.log, seq, damage);
             let body = columns.blob(BODY).map_err(damaged)?;
             if !self.room.take(body.len()) {
@@ -227,7 +227,8 @@ impl Pages {
         })
     }
 
-    fn follows(&self, span: Span, seq: Seq) -> Result<(), Error> {
+    /// Whether `seq` is the next; a log that is asked for more than is its own begins where its path ends.
+    fn follows(&self, conn: &Connection, span: Span, seq: Seq) -> Result<(), Error> {
         let last = self.entries.last().map(|entry| entry.meta.seq);
         let expected = match (self.from, last) {
             (End::Oldest, None) => span.after.next(),
@@ -236,6 +237,10 @@ impl Pages {
             (End::Newest, Some(last)) => Seq(last.0.saturating_sub(1)),
         };
         if seq == expected {
+            return Ok(());
+        }
+        let log = logs::log(conn, span.log)?;
+        if last.is_none() && log.is_some_and(|log| log.path.end().next() == seq) {
             return Ok(());
         }
         Err(damaged(span.log, expected, Damage::new("it is missing")))

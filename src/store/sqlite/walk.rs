@@ -17,6 +17,8 @@ mod sessions;
 mod threads;
 
 pub(super) use sessions::sessions;
+#[cfg(test)]
+pub(super) use sessions::statement as sessions_statement;
 pub(super) use threads::threads;
 
 /// A statement that is put together, with the values it is run with.

@@ -1,40 +1,26 @@
 //! The thread that writes: decides what has piled up, stores it in one transaction, answers.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
+#[cfg(test)]
 use rusqlite::Connection;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answers::Asked;
 use super::open::{self, OpenError};
-use super::stored::Stored;
-use super::{Alive, Closed, effects};
-use crate::domain::proposal::{Command, Proposal, SessionCommand, ThreadCommand, UpkeepCommand, Written};
-use crate::domain::{Effect, Facts, Time};
-use crate::store::batch::{Verdict, judge};
+use super::{Alive, Closed};
+use crate::domain::{Proposal, Time};
 use crate::store::{Committed, Error};
+
+mod batches;
+mod weight;
+
+use batches::Batches;
 
 /// Proposals that wait for the writer before more wait in line.
 const QUEUE_MAX: usize = 1_024;
-
-/// Proposals of one batch.
-const BATCH_MAX: usize = 512;
-
-/// Bytes of bodies of one batch, unless one proposal alone has more.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Recent sessions, threads, turns and logs that are kept in memory.
-const FACTS_MAX: usize = 20_000;
-
-/// How often the file is opened anew after a failed write.
-const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 type Reply = oneshot::Sender<Result<Committed, Error>>;
 
@@ -76,18 +62,10 @@ impl Writer {
         let conn = open::writer(file)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let broken = Arc::new(AtomicBool::new(false));
-        let state = State {
-            file: file.to_owned(),
-            conn: Some(conn),
-            queue,
-            broken: broken.clone(),
-            facts: Facts::default(),
-            stored: Stored::default(),
-            _alive: alive,
-        };
+        let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), alive);
         let thread = thread::Builder::new().name("sessiond-writer".to_owned());
         let thread = thread
-            .spawn(move || state.run())
+            .spawn(move || batches.run())
             .map_err(|source| OpenError::Io {
                 operation: "starting the writer of",
                 path: file.to_owned(),
@@ -153,241 +131,5 @@ impl Writer {
     async fn send(&self, job: Job) -> Result<(), Error> {
         let sent = self.queue()?.send(job).await;
         sent.map_err(|_| Error::unavailable("committing", Closed))
-    }
-}
-
-/// What the thread owns.
-struct State {
-    file: PathBuf,
-    /// `None` after a failed write, until it is open again.
-    conn: Option<Connection>,
-    queue: mpsc::Receiver<Job>,
-    broken: Arc<AtomicBool>,
-    facts: Facts,
-    stored: Stored,
-    _alive: Alive,
-}
-
-/// Proposals judged on top of each other, whose effects are to be stored together.
-#[derive(Default)]
-struct Round {
-    effects: Vec<Effect>,
-    answers: Vec<(Reply, Result<Committed, Error>)>,
-}
-
-impl State {
-    fn run(mut self) {
-        while let Some(job) = self.queue.blocking_recv() {
-            let batch = self.batch(job);
-            let stored = catch_unwind(AssertUnwindSafe(|| self.store(batch)));
-            let stored = stored.unwrap_or_else(|_| {
-                tracing::error!("a batch has panicked");
-                Err(NotWritten::Failed)
-            });
-            if stored.is_err() {
-                self.recover();
-            }
-        }
-        self.finish();
-    }
-
-    /// What has piled up, `first` first.
-    fn batch(&mut self, first: Job) -> VecDeque<Pending> {
-        let mut batch = VecDeque::new();
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(job) = next {
-            match job {
-                Job::Commit(pending) => {
-                    bytes += weight(&pending.proposal);
-                    batch.push_back(pending);
-                }
-                #[cfg(test)]
-                Job::Run(job) => job(self.conn.as_ref().unwrap()),
-            }
-            let full = batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX;
-            next = if full { None } else { self.queue.try_recv().ok() };
-        }
-        batch
-    }
-
-    /// Judges and stores a batch; in several rounds where a proposal asks for what only the store knows.
-    fn store(&mut self, mut batch: VecDeque<Pending>) -> Result<(), NotWritten> {
-        while !batch.is_empty() {
-            let round = self.judge(&mut batch);
-            if let Err(failure) = self.write(round) {
-                batch
-                    .into_iter()
-                    .for_each(|pending| refuse(pending.reply, failure));
-                return Err(failure);
-            }
-        }
-        Ok(())
-    }
-
-    fn judge(&mut self, batch: &mut VecDeque<Pending>) -> Round {
-        let mut round = Round::default();
-        let Some(conn) = &self.conn else {
-            // Nothing reaches this while the connection is gone; if it did, it is refused.
-            batch
-                .drain(..)
-                .for_each(|pending| refuse(pending.reply, NotWritten::Refusing));
-            return round;
-        };
-        let mut asked = Asked {
-            conn,
-            stored: &mut self.stored,
-        };
-        while let Some(pending) = batch.pop_front() {
-            if pending.reply.is_closed() {
-                continue;
-            }
-            let answer = match judge(&mut self.facts, &mut asked, &pending.proposal, pending.now) {
-                Ok(Verdict::Decided(effects, committed)) => {
-                    round.effects.extend(effects);
-                    Ok(committed)
-                }
-                Ok(Verdict::Refused(refusal)) => Err(refusal.into()),
-                Ok(Verdict::StoreFirst) => {
-                    batch.push_front(pending);
-                    break;
-                }
-                Err(error) => Err(error),
-            };
-            round.answers.push((pending.reply, answer));
-        }
-        round
-    }
-
-    /// Stores a round and answers it: refusals too, for they were decided on what is stored with it.
-    fn write(&mut self, round: Round) -> Result<(), NotWritten> {
-        let Some(conn) = &self.conn else {
-            return Err(NotWritten::Refusing);
-        };
-        if !round.effects.is_empty() {
-            match effects::write(conn, &round.effects, &self.stored) {
-                Ok(heads) => heads.settle(&mut self.stored),
-                Err(error) => {
-                    tracing::error!(%error, proposals = round.answers.len(), "a batch could not be written");
-                    round
-                        .answers
-                        .into_iter()
-                        .for_each(|(reply, _)| refuse(reply, NotWritten::Failed));
-                    return Err(NotWritten::Failed);
-                }
-            }
-        }
-        if self.stored.is_full(FACTS_MAX) {
-            self.forget();
-        } else {
-            self.facts.settle(FACTS_MAX);
-        }
-        for (reply, answer) in round.answers {
-            // Who asked may have left meanwhile.
-            let _ = reply.send(answer);
-        }
-        Ok(())
-    }
-
-    /// Opens the file anew, and refuses whatever comes until that has worked out or the store is closed.
-    fn recover(&mut self) {
-        self.broken.store(true, Ordering::Release);
-        self.forget();
-        self.conn = None;
-        loop {
-            match self.reopened() {
-                Ok(Some(conn)) => {
-                    tracing::info!("the database is open again");
-                    self.conn = Some(conn);
-                    self.broken.store(false, Ordering::Release);
-                    return;
-                }
-                Ok(None) => tracing::warn!("the database is not open again: it is in use"),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the database is not open again"
-                    );
-                }
-            }
-            loop {
-                match self.queue.try_recv() {
-                    Ok(Job::Commit(pending)) => refuse(pending.reply, NotWritten::Refusing),
-                    #[cfg(test)]
-                    Ok(Job::Run(_)) => {}
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
-                }
-            }
-            thread::sleep(REOPEN_EVERY);
-        }
-    }
-
-    /// A connection that can write. What the write-ahead log holds after a failed sync may not be on
-    /// disk, so nothing is built on it: it is copied back and synced first.
-    fn reopened(&self) -> Result<Option<Connection>, OpenError> {
-        let conn = open::writer(&self.file)?;
-        let failed = |source| OpenError::Sqlite {
-            operation: "trying to write",
-            source,
-        };
-        let copied = open::checkpoint(&conn).map_err(failed)?;
-        open::rewrite_version(&conn).map_err(failed)?;
-        Ok(copied.then_some(conn))
-    }
-
-    fn forget(&mut self) {
-        self.facts = Facts::default();
-        self.stored = Stored::default();
-    }
-
-    fn finish(self) {
-        let Some(conn) = self.conn else { return };
-        match open::checkpoint(&conn) {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!("the write-ahead log stays: a reader is in the way"),
-            Err(error) => tracing::warn!(%error, "the write-ahead log stays"),
-        }
-        if let Err((_, error)) = conn.close() {
-            tracing::warn!(%error, "the database could not be closed");
-        }
-    }
-}
-
-fn refuse(reply: Reply, why: NotWritten) {
-    // Who asked may have left meanwhile.
-    let _ = reply.send(Err(Error::unavailable("committing", why)));
-}
-
-/// Bytes of the bodies of a proposal.
-fn weight(proposal: &Proposal) -> usize {
-    match &proposal.command {
-        Command::Session(command) => match command {
-            SessionCommand::Append { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
-            SessionCommand::Save(save) => match &save.written {
-                Written::Inline { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
-                Written::Staged { .. } => 0,
-            },
-            SessionCommand::Create { .. }
-            | SessionCommand::Update { .. }
-            | SessionCommand::Delete { .. }
-            | SessionCommand::Undelete { .. }
-            | SessionCommand::Fork(_) => 0,
-        },
-        Command::Thread(command) => match command {
-            ThreadCommand::AppendItems { items, .. } => items.iter().map(|item| item.body.len()).sum(),
-            ThreadCommand::Create { .. }
-            | ThreadCommand::Update { .. }
-            | ThreadCommand::Delete { .. }
-            | ThreadCommand::StartTurn { .. }
-            | ThreadCommand::FinishTurn { .. } => 0,
-        },
-        Command::Upkeep(command) => match command {
-            UpkeepCommand::Stage { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
-            UpkeepCommand::ExpireReceipts { .. }
-            | UpkeepCommand::Purge { .. }
-            | UpkeepCommand::Compact { .. }
-            | UpkeepCommand::Sweep { .. } => 0,
-        },
     }
 }

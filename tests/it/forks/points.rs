@@ -18,7 +18,10 @@ const NO_MESSAGE: (Code, &str) = (Code::NotFound, "MESSAGE_NOT_FOUND");
 /// Forks at a point: how many messages are left and which is cut, or the refusal.
 async fn cut(client: &Client, id: &str, point: Point) -> Result<(u64, Option<String>), (Code, String)> {
     match client.fork_or(id, point).await {
-        Ok(forked) => Ok((forked.session.unwrap().message_count, forked.removed_message.as_ref().map(said))),
+        Ok(forked) => Ok((
+            forked.session.unwrap().message_count,
+            forked.removed_message.as_ref().map(said),
+        )),
         Err(status) => Err((status.code(), crate::support::Failure::of(&status).reason)),
     }
 }
@@ -40,7 +43,9 @@ async fn indexes_count_visible_and_user_messages() {
     let client = shared().await;
     let tool = message(Role::Tool, vec![answer("1", "r")]);
     let called = message(Role::Assistant, vec![call("1", "{}")]);
-    let id = client.holding([user("0"), called, tool, user("3"), assistant("4"), user("5")]).await;
+    let id = client
+        .holding([user("0"), called, tool, user("3"), assistant("4"), user("5")])
+        .await;
     for (point, expected) in [
         (Point::MessageIndex(0), left(0, "0")),
         (Point::MessageIndex(3), left(3, "3")),
@@ -75,19 +80,50 @@ async fn a_message_of_tool_results_alone_is_not_a_user_message() {
     let client = shared().await;
     let results = message(Role::User, vec![answer("1", "a"), answer("2", "b")]);
     let spoken = message(Role::User, vec![answer("1", "a"), text("and go on")]);
-    let id = client.holding([named("r", results), named("s", spoken), named("e", message(Role::User, vec![]))]).await;
+    let id = client
+        .holding([
+            named("r", results),
+            named("s", spoken),
+            named("e", message(Role::User, vec![])),
+        ])
+        .await;
     assert_eq!(cut(&client, &id, Point::MessageIndex(0)).await, wrong(NOT_USER));
-    assert_eq!(cut(&client, &id, Point::UserMessageIndex(0)).await, left(1, "result 1 and go on"));
-    assert_eq!(cut(&client, &id, Point::UserMessageIndex(1)).await, wrong(OUT_OF_RANGE));
-    assert_eq!(cut(&client, &id, id_of(Point::BeforeMessageId, "r")).await, wrong(NOT_USER));
-    assert_eq!(cut(&client, &id, id_of(Point::BeforeMessageId, "e")).await, wrong(NOT_USER), "no block at all");
+    assert_eq!(
+        cut(&client, &id, Point::UserMessageIndex(0)).await,
+        left(1, "result 1 and go on")
+    );
+    assert_eq!(
+        cut(&client, &id, Point::UserMessageIndex(1)).await,
+        wrong(OUT_OF_RANGE)
+    );
+    assert_eq!(
+        cut(&client, &id, id_of(Point::BeforeMessageId, "r")).await,
+        wrong(NOT_USER)
+    );
+    assert_eq!(
+        cut(&client, &id, id_of(Point::BeforeMessageId, "e")).await,
+        wrong(NOT_USER),
+        "no block at all"
+    );
 }
 
 #[tokio::test]
 async fn a_message_is_named_by_its_id() {
     let client = shared().await;
-    let id = client.holding([named("q", user("0")), named("a", assistant("1")), named("s", system("2"))]).await;
-    let log = vec![Entry { entry_id: "e".into(), ..event("{}") }, entry(named("z", user("3")))];
+    let id = client
+        .holding([
+            named("q", user("0")),
+            named("a", assistant("1")),
+            named("s", system("2")),
+        ])
+        .await;
+    let log = vec![
+        Entry {
+            entry_id: "e".into(),
+            ..event("{}")
+        },
+        entry(named("z", user("3"))),
+    ];
     client.append(&id, log).await;
     for (name, expected) in [
         ("q", left(0, "0")),
@@ -98,7 +134,11 @@ async fn a_message_is_named_by_its_id() {
         ("e", wrong(NO_MESSAGE)),
         ("nobody", wrong(NO_MESSAGE)),
     ] {
-        assert_eq!(cut(&client, &id, id_of(Point::BeforeMessageId, name)).await, expected, "{name}");
+        assert_eq!(
+            cut(&client, &id, id_of(Point::BeforeMessageId, name)).await,
+            expected,
+            "{name}"
+        );
     }
     for (name, expected) in [
         ("a", Ok((2, None))),
@@ -107,7 +147,11 @@ async fn a_message_is_named_by_its_id() {
         ("e", wrong(NO_MESSAGE)),
         ("nobody", wrong(NO_MESSAGE)),
     ] {
-        assert_eq!(cut(&client, &id, id_of(Point::ThroughMessageId, name)).await, expected, "{name}");
+        assert_eq!(
+            cut(&client, &id, id_of(Point::ThroughMessageId, name)).await,
+            expected,
+            "{name}"
+        );
     }
     for point in [Point::BeforeMessageId, Point::ThroughMessageId] {
         let bad = client.fork_or(&id, point("no id".into())).await;
@@ -137,7 +181,11 @@ async fn a_kept_message_leaves_no_call_unanswered() {
         ("done", Ok((6, None))),
         ("again", wrong(OPEN_CALL)),
     ] {
-        assert_eq!(cut(&client, &id, id_of(Point::ThroughMessageId, name)).await, expected, "{name}");
+        assert_eq!(
+            cut(&client, &id, id_of(Point::ThroughMessageId, name)).await,
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -175,7 +223,10 @@ async fn a_sub_agents_part_is_not_cut() {
 async fn no_point_is_no_fork() {
     let client = shared().await;
     let id = client.holding([user("a")]).await;
-    let request = ForkSessionRequest { session_id: id, ..Default::default() };
+    let request = ForkSessionRequest {
+        session_id: id,
+        ..Default::default()
+    };
     invalid(client.fork_session(request).await, "point");
     assert_eq!(client.listed(Default::default()).await.len(), 1);
 }
@@ -184,20 +235,39 @@ async fn no_point_is_no_fork() {
 async fn an_empty_session_has_no_point() {
     let client = shared().await;
     let id = client.create(Session::default()).await.session_id;
-    for point in [Point::MessageIndex(0), Point::UserMessageIndex(0), Point::TurnsFromEnd(0)] {
+    for point in [
+        Point::MessageIndex(0),
+        Point::UserMessageIndex(0),
+        Point::TurnsFromEnd(0),
+    ] {
         assert_eq!(cut(&client, &id, point).await, wrong(OUT_OF_RANGE));
     }
-    let failure =
-        refused(client.fork_or("nobody", Point::MessageIndex(0)).await, Code::NotFound, "SESSION_NOT_FOUND");
+    let failure = refused(
+        client.fork_or("nobody", Point::MessageIndex(0)).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
     assert!(failure.names("nobody"), "{failure:?}");
 }
 
 #[tokio::test]
 async fn points_count_over_what_was_inherited() {
     let client = shared().await;
-    let id = client.holding([user("0"), assistant("1"), user("2"), assistant("3"), user("4")]).await;
-    let fork = client.fork(&id, Point::UserMessageIndex(2)).await.session.unwrap().session_id;
-    client.append(&fork, entries([named("own", user("own")), assistant("5"), user("6")])).await;
+    let id = client
+        .holding([user("0"), assistant("1"), user("2"), assistant("3"), user("4")])
+        .await;
+    let fork = client
+        .fork(&id, Point::UserMessageIndex(2))
+        .await
+        .session
+        .unwrap()
+        .session_id;
+    client
+        .append(
+            &fork,
+            entries([named("own", user("own")), assistant("5"), user("6")]),
+        )
+        .await;
     for (point, expected) in [
         (Point::MessageIndex(2), left(2, "2")),
         (Point::MessageIndex(4), left(4, "own")),

@@ -3,12 +3,18 @@
 use futures_util::future::join_all;
 
 use crate::support::build::{assistant, entries, user};
-use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::Session;
+use crate::support::pb::fork_session_request::Point;
 use crate::support::{Client, shared};
 
 async fn titled(client: &Client, title: &str) -> String {
-    let id = client.create(Session { title: title.into(), ..Default::default() }).await.session_id;
+    let id = client
+        .create(Session {
+            title: title.into(),
+            ..Default::default()
+        })
+        .await
+        .session_id;
     client.append(&id, entries([user("a")])).await;
     id
 }
@@ -74,7 +80,11 @@ async fn a_renamed_sibling_counts_by_its_new_title() {
     let client = shared().await;
     let parent = titled(&client, "My Session").await;
     let other = titled(&client, "Something else").await;
-    let renamed = Session { session_id: other, title: "My Session (fork 7)".into(), ..Default::default() };
+    let renamed = Session {
+        session_id: other,
+        title: "My Session (fork 7)".into(),
+        ..Default::default()
+    };
     client.update_or(renamed, &["title"]).await.unwrap();
     assert_eq!(forked(&client, &parent).await.title, "My Session (fork 8)");
 }
@@ -96,7 +106,15 @@ async fn no_title_forks_to_no_title() {
     assert_eq!(derived, "New Session");
     client.append(&id, entries([user("Now a question")])).await;
     assert_eq!(client.session(&id).await.title, "Now a question");
-    assert_eq!(client.fork(&id, Point::TurnsFromEnd(0)).await.session.unwrap().title, "Now a question (fork 1)");
+    assert_eq!(
+        client
+            .fork(&id, Point::TurnsFromEnd(0))
+            .await
+            .session
+            .unwrap()
+            .title,
+        "Now a question (fork 1)"
+    );
 }
 
 #[tokio::test]
@@ -107,7 +125,10 @@ async fn concurrent_forks_never_share_a_number() {
     let mut numbers: Vec<_> = forks
         .iter()
         .map(|fork| {
-            let number = fork.title.strip_prefix("My Session (fork ").and_then(|rest| rest.strip_suffix(')'));
+            let number = fork
+                .title
+                .strip_prefix("My Session (fork ")
+                .and_then(|rest| rest.strip_suffix(')'));
             number.unwrap().parse::<u64>().unwrap()
         })
         .collect();

@@ -10,17 +10,28 @@ use crate::support::{Client, Code, Status, pb, refused, shared};
 const PURGE_AFTER_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 async fn child(client: &Client, id: &str, parent: &str) -> String {
-    let session = Session { session_id: id.into(), parent_session_id: parent.into(), ..Default::default() };
+    let session = Session {
+        session_id: id.into(),
+        parent_session_id: parent.into(),
+        ..Default::default()
+    };
     client.create(session).await.session_id
 }
 
 async fn undelete_or(client: &Client, id: &str) -> Result<Session, Status> {
-    let request = UndeleteSessionRequest { session_id: id.into(), ..Default::default() };
+    let request = UndeleteSessionRequest {
+        session_id: id.into(),
+        ..Default::default()
+    };
     Ok(client.undelete_session(request).await?.session.unwrap())
 }
 
 async fn purge_or(client: &Client, id: &str) -> Result<Option<Session>, Status> {
-    let request = DeleteSessionRequest { session_id: id.into(), force: true, ..Default::default() };
+    let request = DeleteSessionRequest {
+        session_id: id.into(),
+        force: true,
+        ..Default::default()
+    };
     Ok(client.delete_session(request).await?.session)
 }
 
@@ -48,26 +59,59 @@ async fn a_deleted_session_is_shown_and_closed_to_writes() {
         let failure = refused(status, Code::FailedPrecondition, "SESSION_DELETED");
         assert!(failure.names(&id), "{what}: {failure:?}");
     };
-    refuse("append", client.append_or(&id, entries([user("c")])).await.map(drop));
-    let update = Session { session_id: id.clone(), starred: true, ..Default::default() };
-    refuse("update", client.update_or(update, &["starred"]).await.map(drop));
-    refuse("fork", client.fork_or(&id, Point::MessageIndex(0)).await.map(drop));
-    let delete = DeleteSessionRequest { session_id: id.clone(), ..Default::default() };
-    refuse("delete", client.delete_session(delete).await.map(drop));
-    let save = pb::SaveSessionRequest { thread_id: thread, session_id: Some(id.clone()), ..Default::default() };
-    refuse("save", client.save_session(save).await.map(drop));
-    let create = pb::CreateSessionRequest {
-        session: Some(Session { parent_session_id: id.clone(), ..Default::default() }),
+    refuse(
+        "append",
+        client.append_or(&id, entries([user("c")])).await.map(drop),
+    );
+    let update = Session {
+        session_id: id.clone(),
+        starred: true,
         ..Default::default()
     };
-    refuse("create a sub-session", client.create_session(create).await.map(drop));
+    refuse("update", client.update_or(update, &["starred"]).await.map(drop));
+    refuse(
+        "fork",
+        client.fork_or(&id, Point::MessageIndex(0)).await.map(drop),
+    );
+    let delete = DeleteSessionRequest {
+        session_id: id.clone(),
+        ..Default::default()
+    };
+    refuse("delete", client.delete_session(delete).await.map(drop));
+    let save = pb::SaveSessionRequest {
+        thread_id: thread,
+        session_id: Some(id.clone()),
+        ..Default::default()
+    };
+    refuse("save", client.save_session(save).await.map(drop));
+    let create = pb::CreateSessionRequest {
+        session: Some(Session {
+            parent_session_id: id.clone(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    refuse(
+        "create a sub-session",
+        client.create_session(create).await.map(drop),
+    );
 
-    let taken = pb::CreateSessionRequest { session_id: Some(id.clone()), ..Default::default() };
-    refused(client.create_session(taken).await, Code::AlreadyExists, "ALREADY_EXISTS");
+    let taken = pb::CreateSessionRequest {
+        session_id: Some(id.clone()),
+        ..Default::default()
+    };
+    refused(
+        client.create_session(taken).await,
+        Code::AlreadyExists,
+        "ALREADY_EXISTS",
+    );
     assert_eq!(client.session(&id).await, deleted, "refusals change nothing");
 
     let back = undelete_or(&client, &id).await.unwrap();
-    assert_eq!((back.state(), back.delete_time, back.purge_time), (SessionState::Active, None, None));
+    assert_eq!(
+        (back.state(), back.delete_time, back.purge_time),
+        (SessionState::Active, None, None)
+    );
     assert_eq!((back.message_count, back.revision), (2, deleted.revision));
     client.append(&id, entries([user("c")])).await;
 }
@@ -76,11 +120,18 @@ async fn a_deleted_session_is_shown_and_closed_to_writes() {
 async fn an_archived_session_comes_back_archived() {
     let client = shared().await;
     let id = client.blank().await;
-    let archived = Session { session_id: id.clone(), state: SessionState::Archived.into(), ..Default::default() };
+    let archived = Session {
+        session_id: id.clone(),
+        state: SessionState::Archived.into(),
+        ..Default::default()
+    };
     client.update_or(archived, &["state"]).await.unwrap();
     client.delete(&id).await;
     let back = undelete_or(&client, &id).await.unwrap();
-    assert_eq!((back.state(), back.archive_time.is_some()), (SessionState::Archived, true));
+    assert_eq!(
+        (back.state(), back.archive_time.is_some()),
+        (SessionState::Archived, true)
+    );
 }
 
 #[tokio::test]
@@ -91,10 +142,19 @@ async fn a_forced_deletion_purges_and_frees_the_id() {
     client.delete(&id).await;
     purge_or(&client, &id).await.unwrap();
     refused(client.session_or(&id).await, Code::NotFound, "SESSION_NOT_FOUND");
-    refused(undelete_or(&client, &id).await, Code::NotFound, "SESSION_NOT_FOUND");
+    refused(
+        undelete_or(&client, &id).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
     refused(purge_or(&client, &id).await, Code::NotFound, "SESSION_NOT_FOUND");
 
-    let anew = client.create(Session { session_id: id.clone(), ..Default::default() }).await;
+    let anew = client
+        .create(Session {
+            session_id: id.clone(),
+            ..Default::default()
+        })
+        .await;
     assert_eq!((anew.revision, anew.entry_count), (1, 0));
     assert_eq!(client.entries(&id).await, []);
     purge_or(&client, &id).await.unwrap();
@@ -112,7 +172,10 @@ async fn sub_sessions_go_along_and_forks_stay() {
 
     client.delete(&root).await;
     let gone = SessionState::Deleted;
-    assert_eq!(states(&client, &family).await, [gone, gone, gone, SessionState::Active]);
+    assert_eq!(
+        states(&client, &family).await,
+        [gone, gone, gone, SessionState::Active]
+    );
     assert_eq!(client.messages(&fork.session_id).await.len(), 2);
     undelete_or(&client, &root).await.unwrap();
     assert_eq!(states(&client, &family).await, [SessionState::Active; 4]);
@@ -121,7 +184,11 @@ async fn sub_sessions_go_along_and_forks_stay() {
     for id in &family[..3] {
         refused(client.session_or(id).await, Code::NotFound, "SESSION_NOT_FOUND");
     }
-    assert_eq!(client.messages(&fork.session_id).await.len(), 2, "what a fork inherits stays");
+    assert_eq!(
+        client.messages(&fork.session_id).await.len(),
+        2,
+        "what a fork inherits stays"
+    );
     assert_eq!(client.session(&fork.session_id).await, fork);
 }
 
@@ -135,7 +202,10 @@ async fn what_was_deleted_before_is_not_brought_back_along() {
     client.delete(&root).await;
     let back = undelete_or(&client, &root).await.unwrap();
     assert_eq!(back.state(), SessionState::Active);
-    assert_eq!(states(&client, &["early", "late"]).await, [SessionState::Deleted, SessionState::Active]);
+    assert_eq!(
+        states(&client, &["early", "late"]).await,
+        [SessionState::Deleted, SessionState::Active]
+    );
     undelete_or(&client, "early").await.unwrap();
 }
 
@@ -143,23 +213,50 @@ async fn what_was_deleted_before_is_not_brought_back_along() {
 async fn a_parent_must_be_there() {
     let client = shared().await;
     let request = pb::CreateSessionRequest {
-        session: Some(Session { parent_session_id: "nobody".into(), ..Default::default() }),
+        session: Some(Session {
+            parent_session_id: "nobody".into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
-    let failure = refused(client.create_session(request).await, Code::NotFound, "SESSION_NOT_FOUND");
+    let failure = refused(
+        client.create_session(request).await,
+        Code::NotFound,
+        "SESSION_NOT_FOUND",
+    );
     assert!(failure.names("nobody"), "{failure:?}");
 }
 
 #[tokio::test]
 async fn deleting_frees_nobodys_log() {
     let client = shared().await;
-    let root = client.holding([user("a"), assistant("b"), user("c"), assistant("d")]).await;
-    let fork = client.fork(&root, Point::UserMessageIndex(1)).await.session.unwrap().session_id;
+    let root = client
+        .holding([user("a"), assistant("b"), user("c"), assistant("d")])
+        .await;
+    let fork = client
+        .fork(&root, Point::UserMessageIndex(1))
+        .await
+        .session
+        .unwrap()
+        .session_id;
     client.append(&fork, entries([user("mine")])).await;
-    let leaf = client.fork(&fork, Point::UserMessageIndex(1)).await.session.unwrap().session_id;
+    let leaf = client
+        .fork(&fork, Point::UserMessageIndex(1))
+        .await
+        .session
+        .unwrap()
+        .session_id;
     purge_or(&client, &root).await.unwrap();
     purge_or(&client, &fork).await.unwrap();
     assert_eq!(client.messages(&leaf).await.len(), 2);
     client.append(&leaf, entries([user("still here")])).await;
-    assert_eq!(client.entries(&leaf).await.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        client
+            .entries(&leaf)
+            .await
+            .iter()
+            .map(|entry| entry.seq)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
 }

@@ -1,42 +1,83 @@
-//! ListSessions: its filters, its orders and its pages.
+//! ListSessions: its filters and its orders.
 
-use std::collections::{BTreeMap, HashSet};
-
-use futures_util::future::join_all;
+use std::collections::BTreeMap;
 
 use crate::support::build::{assistant, entries, user};
 use crate::support::failure::invalid;
 use crate::support::pb::fork_session_request::Point;
-use crate::support::pb::{ListSessionsRequest, Session, SessionState, Thread};
-use crate::support::{Client, Code, pb, refused, shared};
+use crate::support::pb::{ListSessionsRequest, Session, SessionState};
+use crate::support::{Client, pb, shared};
 
-fn ids(sessions: &[Session]) -> Vec<&str> {
-    sessions.iter().map(|session| session.session_id.as_str()).collect()
+pub(super) fn ids(sessions: &[Session]) -> Vec<&str> {
+    sessions
+        .iter()
+        .map(|session| session.session_id.as_str())
+        .collect()
 }
 
 async fn found(client: &Client, request: ListSessionsRequest) -> Vec<String> {
-    let mut found: Vec<_> = client.listed(request).await.into_iter().map(|session| session.session_id).collect();
+    let mut found: Vec<_> = client
+        .listed(request)
+        .await
+        .into_iter()
+        .map(|session| session.session_id)
+        .collect();
     found.sort();
     found
 }
 
-async fn make(client: &Client, id: &str, session: Session) -> Session {
-    client.create(Session { session_id: id.into(), ..session }).await
+pub(super) async fn make(client: &Client, id: &str, session: Session) -> Session {
+    client
+        .create(Session {
+            session_id: id.into(),
+            ..session
+        })
+        .await
 }
 
 /// Sessions that differ in everything that a filter looks at.
 async fn zoo() -> Client {
     let client = shared().await;
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     };
-    make(&client, "ape", Session { title: "Äpe & co".into(), workspace: "/zoo".into(), ..Default::default() }).await;
-    let bee = Session { labels: labels(&[("legs", "6"), ("wings", "4")]), starred: true, ..Default::default() };
+    make(
+        &client,
+        "ape",
+        Session {
+            title: "Äpe & co".into(),
+            workspace: "/zoo".into(),
+            ..Default::default()
+        },
+    )
+    .await;
+    let bee = Session {
+        labels: labels(&[("legs", "6"), ("wings", "4")]),
+        starred: true,
+        ..Default::default()
+    };
     make(&client, "bee", bee).await;
-    let cat = Session { labels: labels(&[("legs", "4")]), workspace: "/home/".into(), ..Default::default() };
+    let cat = Session {
+        labels: labels(&[("legs", "4")]),
+        workspace: "/den/".into(),
+        ..Default::default()
+    };
     make(&client, "cat", cat).await;
-    make(&client, "cub", Session { parent_session_id: "cat".into(), ..Default::default() }).await;
-    client.append("cat", entries([user("meow"), assistant("yes"), user("mew")])).await;
+    make(
+        &client,
+        "cub",
+        Session {
+            parent_session_id: "cat".into(),
+            ..Default::default()
+        },
+    )
+    .await;
+    client
+        .append("cat", entries([user("meow"), assistant("yes"), user("mew")]))
+        .await;
     client.append("bee", entries([assistant("bzz"), user(" ")])).await;
     let fork = pb::ForkSessionRequest {
         session_id: "cat".into(),
@@ -46,7 +87,11 @@ async fn zoo() -> Client {
     };
     client.fork_session(fork).await.unwrap();
     make(&client, "old", Session::default()).await;
-    let archived = Session { session_id: "old".into(), state: SessionState::Archived.into(), ..Default::default() };
+    let archived = Session {
+        session_id: "old".into(),
+        state: SessionState::Archived.into(),
+        ..Default::default()
+    };
     client.update_or(archived, &["state"]).await.unwrap();
     make(&client, "rip", Session::default()).await;
     client.delete("rip").await;
@@ -59,43 +104,211 @@ async fn every_filter_lets_through_what_it_names() {
     let none = ListSessionsRequest::default;
     let text = |text: &str| Some(text.to_owned());
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     };
     let states = |states: &[SessionState]| states.iter().map(|state| i32::from(*state)).collect::<Vec<_>>();
     let time = client.session("cat").await.update_time;
     let cases: Vec<(&str, ListSessionsRequest, &[&str])> = vec![
         ("nothing", none(), &["ape", "bee", "cat", "cub", "kit"]),
-        ("workspace", ListSessionsRequest { workspace: text("/zoo/x/.."), ..none() }, &["ape"]),
-        ("no workspace", ListSessionsRequest { workspace: text(""), ..none() }, &["bee", "cub"]),
-        ("inherited workspace", ListSessionsRequest { workspace: text("/home"), ..none() }, &["cat", "kit"]),
-        ("label", ListSessionsRequest { labels: labels(&[("legs", "4")]), ..none() }, &["cat", "kit"]),
-        ("labels", ListSessionsRequest { labels: labels(&[("legs", "6"), ("wings", "4")]), ..none() }, &["bee"]),
-        ("no such label", ListSessionsRequest { labels: labels(&[("legs", "6"), ("wings", "2")]), ..none() }, &[]),
-        ("title", ListSessionsRequest { title_contains: text("äPE &"), ..none() }, &["ape"]),
-        ("title in the middle", ListSessionsRequest { title_contains: text("EO"), ..none() }, &["cat", "kit"]),
-        ("title like a pattern", ListSessionsRequest { title_contains: text("%"), ..none() }, &[]),
-        ("prefix", ListSessionsRequest { session_id_prefix: text("c"), ..none() }, &["cat", "cub"]),
-        ("prefix like a pattern", ListSessionsRequest { session_id_prefix: text("_a"), ..none() }, &[]),
-        ("archived", ListSessionsRequest { states: states(&[SessionState::Archived]), ..none() }, &["old"]),
-        ("deleted", ListSessionsRequest { states: states(&[SessionState::Deleted]), ..none() }, &["rip"]),
+        (
+            "workspace",
+            ListSessionsRequest {
+                workspace: text("/zoo/x/.."),
+                ..none()
+            },
+            &["ape"],
+        ),
+        (
+            "no workspace",
+            ListSessionsRequest {
+                workspace: text(""),
+                ..none()
+            },
+            &["bee", "cub"],
+        ),
+        (
+            "inherited workspace",
+            ListSessionsRequest {
+                workspace: text("/den"),
+                ..none()
+            },
+            &["cat", "kit"],
+        ),
+        (
+            "label",
+            ListSessionsRequest {
+                labels: labels(&[("legs", "4")]),
+                ..none()
+            },
+            &["cat", "kit"],
+        ),
+        (
+            "labels",
+            ListSessionsRequest {
+                labels: labels(&[("legs", "6"), ("wings", "4")]),
+                ..none()
+            },
+            &["bee"],
+        ),
+        (
+            "no such label",
+            ListSessionsRequest {
+                labels: labels(&[("legs", "6"), ("wings", "2")]),
+                ..none()
+            },
+            &[],
+        ),
+        (
+            "title",
+            ListSessionsRequest {
+                title_contains: text("äPE &"),
+                ..none()
+            },
+            &["ape"],
+        ),
+        (
+            "title in the middle",
+            ListSessionsRequest {
+                title_contains: text("EO"),
+                ..none()
+            },
+            &["cat", "kit"],
+        ),
+        (
+            "title like a pattern",
+            ListSessionsRequest {
+                title_contains: text("%"),
+                ..none()
+            },
+            &[],
+        ),
+        (
+            "prefix",
+            ListSessionsRequest {
+                session_id_prefix: text("c"),
+                ..none()
+            },
+            &["cat", "cub"],
+        ),
+        (
+            "prefix like a pattern",
+            ListSessionsRequest {
+                session_id_prefix: text("_a"),
+                ..none()
+            },
+            &[],
+        ),
+        (
+            "archived",
+            ListSessionsRequest {
+                states: states(&[SessionState::Archived]),
+                ..none()
+            },
+            &["old"],
+        ),
+        (
+            "deleted",
+            ListSessionsRequest {
+                states: states(&[SessionState::Deleted]),
+                ..none()
+            },
+            &["rip"],
+        ),
         (
             "all states",
             ListSessionsRequest {
-                states: states(&[SessionState::Active, SessionState::Archived, SessionState::Deleted]),
+                states: states(&[
+                    SessionState::Active,
+                    SessionState::Archived,
+                    SessionState::Deleted,
+                ]),
                 ..none()
             },
             &["ape", "bee", "cat", "cub", "kit", "old", "rip"],
         ),
-        ("starred", ListSessionsRequest { starred: Some(true), ..none() }, &["bee"]),
-        ("not starred", ListSessionsRequest { starred: Some(false), ..none() }, &["ape", "cat", "cub", "kit"]),
-        ("talked", ListSessionsRequest { has_user_interaction: Some(true), ..none() }, &["cat", "kit"]),
-        ("silent", ListSessionsRequest { has_user_interaction: Some(false), ..none() }, &["ape", "bee", "cub"]),
-        ("forks", ListSessionsRequest { origin_session_id: text("cat"), ..none() }, &["kit"]),
-        ("no forks", ListSessionsRequest { origin_session_id: text("kit"), ..none() }, &[]),
-        ("sub-sessions", ListSessionsRequest { parent_session_id: text("cat"), ..none() }, &["cub"]),
-        ("roots", ListSessionsRequest { parent_session_id: text(""), ..none() }, &["ape", "bee", "cat", "kit"]),
-        ("after", ListSessionsRequest { updated_after: time, ..none() }, &["bee", "kit"]),
-        ("before", ListSessionsRequest { updated_before: time, ..none() }, &["ape", "cub"]),
+        (
+            "starred",
+            ListSessionsRequest {
+                starred: Some(true),
+                ..none()
+            },
+            &["bee"],
+        ),
+        (
+            "not starred",
+            ListSessionsRequest {
+                starred: Some(false),
+                ..none()
+            },
+            &["ape", "cat", "cub", "kit"],
+        ),
+        (
+            "talked",
+            ListSessionsRequest {
+                has_user_interaction: Some(true),
+                ..none()
+            },
+            &["cat", "kit"],
+        ),
+        (
+            "silent",
+            ListSessionsRequest {
+                has_user_interaction: Some(false),
+                ..none()
+            },
+            &["ape", "bee", "cub"],
+        ),
+        (
+            "forks",
+            ListSessionsRequest {
+                origin_session_id: text("cat"),
+                ..none()
+            },
+            &["kit"],
+        ),
+        (
+            "no forks",
+            ListSessionsRequest {
+                origin_session_id: text("kit"),
+                ..none()
+            },
+            &[],
+        ),
+        (
+            "sub-sessions",
+            ListSessionsRequest {
+                parent_session_id: text("cat"),
+                ..none()
+            },
+            &["cub"],
+        ),
+        (
+            "roots",
+            ListSessionsRequest {
+                parent_session_id: text(""),
+                ..none()
+            },
+            &["ape", "bee", "cat", "kit"],
+        ),
+        (
+            "after",
+            ListSessionsRequest {
+                updated_after: time,
+                ..none()
+            },
+            &["bee", "kit"],
+        ),
+        (
+            "before",
+            ListSessionsRequest {
+                updated_before: time,
+                ..none()
+            },
+            &["ape", "cub"],
+        ),
         (
             "between",
             ListSessionsRequest {
@@ -107,12 +320,20 @@ async fn every_filter_lets_through_what_it_names() {
         ),
         (
             "several",
-            ListSessionsRequest { workspace: text("/home"), parent_session_id: text(""), starred: Some(false), ..none() },
+            ListSessionsRequest {
+                workspace: text("/den"),
+                parent_session_id: text(""),
+                starred: Some(false),
+                ..none()
+            },
             &["cat", "kit"],
         ),
     ];
     for (what, request, expected) in cases {
-        let small = ListSessionsRequest { page_size: 1, ..request.clone() };
+        let small = ListSessionsRequest {
+            page_size: 1,
+            ..request.clone()
+        };
         assert_eq!(found(&client, request).await, expected, "{what}");
         assert_eq!(found(&client, small).await, expected, "{what}, one a page");
     }
@@ -121,12 +342,27 @@ async fn every_filter_lets_through_what_it_names() {
 #[tokio::test]
 async fn a_filter_that_cannot_be_is_refused() {
     let client = shared().await;
-    let unspecified = ListSessionsRequest { states: vec![0], ..Default::default() };
-    invalid(client.list_sessions(unspecified).await, "states");
-    let unknown = ListSessionsRequest { states: vec![99], ..Default::default() };
-    invalid(client.list_sessions(unknown).await, "states");
-    for order in ["size", "title asc desc", "title,create_time", "UPDATE_TIME", "title descending"] {
-        let request = ListSessionsRequest { order_by: Some(order.into()), ..Default::default() };
+    let unspecified = ListSessionsRequest {
+        states: vec![0],
+        ..Default::default()
+    };
+    invalid(client.list_sessions(unspecified).await, "states[0]");
+    let unknown = ListSessionsRequest {
+        states: vec![99],
+        ..Default::default()
+    };
+    invalid(client.list_sessions(unknown).await, "states[0]");
+    for order in [
+        "size",
+        "title asc desc",
+        "title,create_time",
+        "UPDATE_TIME",
+        "title descending",
+    ] {
+        let request = ListSessionsRequest {
+            order_by: Some(order.into()),
+            ..Default::default()
+        };
         invalid(client.list_sessions(request).await, "order_by");
     }
 }
@@ -134,8 +370,22 @@ async fn a_filter_that_cannot_be_is_refused() {
 #[tokio::test]
 async fn every_order_holds_in_both_directions_and_over_pages() {
     let client = shared().await;
-    for (id, title) in [("a", "delta"), ("b", "alpha"), ("c", "charlie"), ("d", "bravo"), ("e", "bravo")] {
-        make(&client, id, Session { title: title.into(), ..Default::default() }).await;
+    for (id, title) in [
+        ("a", "delta"),
+        ("b", "alpha"),
+        ("c", "charlie"),
+        ("d", "bravo"),
+        ("e", "bravo"),
+    ] {
+        make(
+            &client,
+            id,
+            Session {
+                title: title.into(),
+                ..Default::default()
+            },
+        )
+        .await;
     }
     client.append("b", entries([user("x")])).await;
     client.append("a", entries([user("x")])).await;
@@ -151,83 +401,16 @@ async fn every_order_holds_in_both_directions_and_over_pages() {
     ] {
         let order_by = order.map(str::to_owned);
         for page_size in [0, 1, 2, 5] {
-            let request = ListSessionsRequest { page_size, order_by: order_by.clone(), ..Default::default() };
-            assert_eq!(ids(&client.listed(request).await).join(" "), expected, "{order:?}, {page_size} a page");
+            let request = ListSessionsRequest {
+                page_size,
+                order_by: order_by.clone(),
+                ..Default::default()
+            };
+            assert_eq!(
+                ids(&client.listed(request).await).join(" "),
+                expected,
+                "{order:?}, {page_size} a page"
+            );
         }
-    }
-}
-
-#[tokio::test]
-async fn pages_are_as_large_as_asked_within_bounds() {
-    let client = shared().await;
-    join_all((0..501).map(|_| client.blank())).await;
-    for (page_size, rows) in [(0, 50), (1, 1), (500, 500), (501, 500), (10_000, 500), (i32::MAX, 500)] {
-        let page = client.list_sessions(ListSessionsRequest { page_size, ..Default::default() }).await.unwrap();
-        assert_eq!(page.sessions.len(), rows, "page_size {page_size}");
-        assert!(!page.next_page_token.is_empty());
-    }
-    for page_size in [-1, i32::MIN] {
-        let request = ListSessionsRequest { page_size, ..Default::default() };
-        invalid(client.list_sessions(request).await, "page_size");
-    }
-    let all = client.listed(ListSessionsRequest { page_size: 77, ..Default::default() }).await;
-    let unique: HashSet<_> = ids(&all).into_iter().collect();
-    assert_eq!((all.len(), unique.len()), (501, 501));
-}
-
-#[tokio::test]
-async fn what_comes_meanwhile_neither_doubles_nor_hides_the_rest() {
-    let client = shared().await;
-    for n in 0..9 {
-        make(&client, &format!("s{n}"), Session::default()).await;
-    }
-    let order_by = Some("create_time".to_owned());
-    let mut request = ListSessionsRequest { page_size: 2, order_by, ..Default::default() };
-    let mut seen = Vec::new();
-    for n in 0.. {
-        let page = client.list_sessions(request.clone()).await.unwrap();
-        seen.extend(page.sessions.into_iter().map(|session| session.session_id));
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        client.delete(&format!("s{n}")).await;
-        client.append("s8", entries([user("x")])).await;
-        request.page_token = page.next_page_token;
-    }
-    assert_eq!(seen.join(" "), "s0 s1 s2 s3 s4 s5 s6 s7 s8", "each once, though the ones before were deleted");
-}
-
-#[tokio::test]
-async fn a_token_belongs_to_its_filters() {
-    let client = shared().await;
-    for _ in 0..3 {
-        client.create(Session { workspace: "/w".into(), ..Default::default() }).await;
-        client.open(Thread::default()).await;
-    }
-    let first = ListSessionsRequest { page_size: 1, workspace: Some("/w".into()), ..Default::default() };
-    let page_token = client.list_sessions(first.clone()).await.unwrap().next_page_token;
-    let next = ListSessionsRequest { page_token: page_token.clone(), ..first };
-    let larger = ListSessionsRequest { page_size: 2, ..next.clone() };
-    assert_eq!(client.list_sessions(larger).await.unwrap().sessions.len(), 2, "the size may change");
-    for changed in [
-        ListSessionsRequest { workspace: None, ..next.clone() },
-        ListSessionsRequest { workspace: Some("/v".into()), ..next.clone() },
-        ListSessionsRequest { starred: Some(false), ..next.clone() },
-        ListSessionsRequest { order_by: Some("title".into()), ..next.clone() },
-        ListSessionsRequest { states: vec![SessionState::Archived.into()], ..next.clone() },
-        ListSessionsRequest { labels: BTreeMap::from([("a".into(), "b".into())]), ..next.clone() },
-    ] {
-        refused(client.list_sessions(changed).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
-    }
-    let elsewhere = client.in_namespace("another");
-    refused(elsewhere.list_sessions(next.clone()).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
-    let threads = pb::ListThreadsRequest { page_token: page_token.clone(), ..Default::default() };
-    refused(client.list_threads(threads).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
-
-    let mut torn = page_token.clone();
-    torn.pop();
-    for garbage in ["garbage", "AAAA", "%%%", &torn, &format!("{page_token}A"), &"x".repeat(10_000)] {
-        let request = ListSessionsRequest { page_token: garbage.into(), ..next.clone() };
-        refused(client.list_sessions(request).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     }
 }

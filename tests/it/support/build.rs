@@ -4,13 +4,16 @@ use prost_types::Timestamp;
 use sessiond::pb::client::content_block::Block;
 use sessiond::pb::client::entry::Payload;
 use sessiond::pb::client::{
-    Checkpoint, ContentBlock, Entry, Event, Item, ItemKind, Message, OpaqueBlock, Role, TextBlock, ThinkingBlock,
-    ToolResultBlock, ToolUseBlock, TurnStatus, Usage,
+    Checkpoint, ContentBlock, Entry, Event, Item, ItemKind, Message, OpaqueBlock, Role, TextBlock,
+    ThinkingBlock, ToolResultBlock, ToolUseBlock, TurnStatus, Usage,
 };
 
 /// A block of any kind.
 pub(crate) fn block(block: Block) -> ContentBlock {
-    ContentBlock { block: Some(block), cache_control_json: String::new() }
+    ContentBlock {
+        block: Some(block),
+        cache_control_json: String::new(),
+    }
 }
 
 /// A text block.
@@ -20,29 +23,47 @@ pub(crate) fn text(text: &str) -> ContentBlock {
 
 /// A thinking block.
 pub(crate) fn thinking(thinking: &str) -> ContentBlock {
-    block(Block::Thinking(ThinkingBlock { thinking: thinking.into(), ..Default::default() }))
+    block(Block::Thinking(ThinkingBlock {
+        thinking: thinking.into(),
+        ..Default::default()
+    }))
 }
 
 /// A tool call.
 pub(crate) fn call(id: &str, input_json: &str) -> ContentBlock {
-    let call = ToolUseBlock { tool_use_id: id.into(), name: "tool".into(), input_json: input_json.into() };
+    let call = ToolUseBlock {
+        tool_use_id: id.into(),
+        name: "tool".into(),
+        input_json: input_json.into(),
+    };
     block(Block::ToolUse(call))
 }
 
 /// What a tool answered to a call.
 pub(crate) fn answer(id: &str, said: &str) -> ContentBlock {
     let content = if said.is_empty() { vec![] } else { vec![text(said)] };
-    block(Block::ToolResult(ToolResultBlock { tool_use_id: id.into(), content, is_error: false }))
+    block(Block::ToolResult(ToolResultBlock {
+        tool_use_id: id.into(),
+        content,
+        is_error: false,
+    }))
 }
 
 /// A block that only its provider understands.
 pub(crate) fn opaque(json: &str) -> ContentBlock {
-    block(Block::Opaque(OpaqueBlock { r#type: "strange".into(), json: json.into() }))
+    block(Block::Opaque(OpaqueBlock {
+        r#type: "strange".into(),
+        json: json.into(),
+    }))
 }
 
 /// A message without an id.
 pub(crate) fn message(role: Role, content: Vec<ContentBlock>) -> Message {
-    Message { role: role.into(), content, ..Default::default() }
+    Message {
+        role: role.into(),
+        content,
+        ..Default::default()
+    }
 }
 
 /// What a user says.
@@ -62,17 +83,26 @@ pub(crate) fn system(said: &str) -> Message {
 
 /// A message under an id of its own.
 pub(crate) fn named(id: &str, message: Message) -> Message {
-    Message { message_id: id.into(), ..message }
+    Message {
+        message_id: id.into(),
+        ..message
+    }
 }
 
 /// The same, said by a sub-agent.
 pub(crate) fn by(agent_path: &str, message: Message) -> Message {
-    Message { agent_path: agent_path.into(), ..message }
+    Message {
+        agent_path: agent_path.into(),
+        ..message
+    }
 }
 
 /// An entry that holds a message.
 pub(crate) fn entry(message: Message) -> Entry {
-    Entry { payload: Some(Payload::Message(message)), ..Default::default() }
+    Entry {
+        payload: Some(Payload::Message(message)),
+        ..Default::default()
+    }
 }
 
 /// Entries that hold messages.
@@ -82,8 +112,14 @@ pub(crate) fn entries(messages: impl IntoIterator<Item = Message>) -> Vec<Entry>
 
 /// A checkpoint that stands for everything before it.
 pub(crate) fn checkpoint(context: Vec<Message>) -> Entry {
-    let checkpoint = Checkpoint { context, ..Default::default() };
-    Entry { payload: Some(Payload::Checkpoint(checkpoint)), ..Default::default() }
+    let checkpoint = Checkpoint {
+        context,
+        ..Default::default()
+    };
+    Entry {
+        payload: Some(Payload::Checkpoint(checkpoint)),
+        ..Default::default()
+    }
 }
 
 /// A checkpoint that points at messages.
@@ -93,7 +129,10 @@ pub(crate) fn pointer(summary: &str, last: &str) -> Entry {
         last_message_id: last.into(),
         ..Default::default()
     };
-    Entry { payload: Some(Payload::Checkpoint(checkpoint)), ..Default::default() }
+    Entry {
+        payload: Some(Payload::Checkpoint(checkpoint)),
+        ..Default::default()
+    }
 }
 
 /// An event.
@@ -104,12 +143,20 @@ pub(crate) fn event(data_json: &str) -> Entry {
         r#type: "kind".into(),
         data_json: data_json.into(),
     };
-    Entry { payload: Some(Payload::Event(event)), ..Default::default() }
+    Entry {
+        payload: Some(Payload::Event(event)),
+        ..Default::default()
+    }
 }
 
 /// An item that is complete.
 pub(crate) fn item(kind: ItemKind, content: Vec<ContentBlock>) -> Item {
-    Item { kind: kind.into(), status: TurnStatus::Completed.into(), content, ..Default::default() }
+    Item {
+        kind: kind.into(),
+        status: TurnStatus::Completed.into(),
+        content,
+        ..Default::default()
+    }
 }
 
 /// An item in which a user says something.

@@ -8,7 +8,9 @@ use futures_util::TryStreamExt as _;
 use sessiond::pb::client::fork_session_request::Point;
 use sessiond::pb::client::session_service_client::SessionServiceClient;
 use sessiond::pb::client::thread_service_client::ThreadServiceClient;
-use sessiond::pb::client::{self as pb, Entry, Item, Message, MessageView, Session, Thread, Turn, TurnStatus};
+use sessiond::pb::client::{
+    self as pb, Entry, Item, Message, MessageView, Session, Thread, Turn, TurnStatus,
+};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -93,12 +95,27 @@ impl Client {
             .keep_alive_while_idle(true);
         let channel = endpoint.connect().await.expect("the server can be reached");
         let server = server.map(|server| Arc::new(Shared(server)));
-        Self { namespace: fresh("t"), channel, server }
+        Self {
+            server,
+            ..Self::over(channel)
+        }
+    }
+
+    /// A client over a connection that stands, in a namespace that nobody else has.
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self {
+            namespace: fresh("t"),
+            channel,
+            server: None,
+        }
     }
 
     /// The same client in another namespace.
     pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), ..self.clone() }
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Its namespace.
@@ -123,28 +140,47 @@ impl Client {
 
     /// The address of the shared server.
     pub(crate) fn address(&self) -> String {
-        self.server.as_ref().expect("of the shared server").0.address().to_owned()
+        self.server
+            .as_ref()
+            .expect("of the shared server")
+            .0
+            .address()
+            .to_owned()
     }
 
     /// Calls ReadMessages and reads to the end.
-    pub(crate) async fn read_messages(&self, request: pb::ReadMessagesRequest) -> Result<Vec<Message>, Status> {
+    pub(crate) async fn read_messages(
+        &self,
+        request: pb::ReadMessagesRequest,
+    ) -> Result<Vec<Message>, Status> {
         let chunks = self.read_chunks(request).await?;
         Ok(chunks.into_iter().flatten().collect())
     }
 
     /// The same, each message of the stream by itself.
-    pub(crate) async fn read_chunks(&self, mut request: pb::ReadMessagesRequest) -> Result<Vec<Vec<Message>>, Status> {
+    pub(crate) async fn read_chunks(
+        &self,
+        mut request: pb::ReadMessagesRequest,
+    ) -> Result<Vec<Vec<Message>>, Status> {
         if request.namespace.is_empty() {
             request.namespace.clone_from(&self.namespace);
         }
         let stream = self.sessions().read_messages(request).await?.into_inner();
-        within("a stream of messages ends", stream.map_ok(|answer| answer.messages).try_collect()).await
+        within(
+            "a stream of messages ends",
+            stream.map_ok(|answer| answer.messages).try_collect(),
+        )
+        .await
     }
 
     /// Makes a session.
     pub(crate) async fn create(&self, session: Session) -> Session {
         let session_id = Some(session.session_id.clone()).filter(|id| !id.is_empty());
-        let request = pb::CreateSessionRequest { session_id, session: Some(session), ..Default::default() };
+        let request = pb::CreateSessionRequest {
+            session_id,
+            session: Some(session),
+            ..Default::default()
+        };
         self.create_session(request).await.unwrap().session.unwrap()
     }
 
@@ -167,7 +203,10 @@ impl Client {
 
     /// Reads a session that may not be there.
     pub(crate) async fn session_or(&self, id: &str) -> Result<Session, Status> {
-        let request = pb::GetSessionRequest { session_id: id.into(), ..Default::default() };
+        let request = pb::GetSessionRequest {
+            session_id: id.into(),
+            ..Default::default()
+        };
         Ok(self.get_session(request).await?.session.unwrap())
     }
 
@@ -177,27 +216,46 @@ impl Client {
     }
 
     /// Appends to a session where that may be refused.
-    pub(crate) async fn append_or(&self, id: &str, entries: Vec<Entry>) -> Result<pb::AppendEntriesResponse, Status> {
-        let request = pb::AppendEntriesRequest { session_id: id.into(), entries, ..Default::default() };
+    pub(crate) async fn append_or(
+        &self,
+        id: &str,
+        entries: Vec<Entry>,
+    ) -> Result<pb::AppendEntriesResponse, Status> {
+        let request = pb::AppendEntriesRequest {
+            session_id: id.into(),
+            entries,
+            ..Default::default()
+        };
         self.append_entries(request).await
     }
 
     /// The visible list.
     pub(crate) async fn messages(&self, id: &str) -> Vec<Message> {
-        let request = pb::ReadMessagesRequest { session_id: id.into(), ..Default::default() };
+        let request = pb::ReadMessagesRequest {
+            session_id: id.into(),
+            ..Default::default()
+        };
         self.read_messages(request).await.unwrap()
     }
 
     /// What a model is sent.
     pub(crate) async fn context(&self, id: &str) -> Vec<Message> {
         let view = MessageView::Context.into();
-        let request = pb::ReadMessagesRequest { session_id: id.into(), view, ..Default::default() };
+        let request = pb::ReadMessagesRequest {
+            session_id: id.into(),
+            view,
+            ..Default::default()
+        };
         self.read_messages(request).await.unwrap()
     }
 
     /// Every entry, page by page.
     pub(crate) async fn entries(&self, id: &str) -> Vec<Entry> {
-        let mut request = pb::ListEntriesRequest { session_id: id.into(), page_size: 500, ..Default::default() };
+        let mut request = pb::ListEntriesRequest {
+            session_id: id.into(),
+            page_size: 500,
+            ..Default::default()
+        };
         let mut entries = Vec::new();
         loop {
             let page = self.list_entries(request.clone()).await.unwrap();
@@ -216,7 +274,11 @@ impl Client {
 
     /// Forks a session where that may be refused.
     pub(crate) async fn fork_or(&self, id: &str, point: Point) -> Result<pb::ForkSessionResponse, Status> {
-        let request = pb::ForkSessionRequest { session_id: id.into(), point: Some(point), ..Default::default() };
+        let request = pb::ForkSessionRequest {
+            session_id: id.into(),
+            point: Some(point),
+            ..Default::default()
+        };
         self.fork_session(request).await
     }
 
@@ -233,7 +295,10 @@ impl Client {
 
     /// Deletes a session, softly.
     pub(crate) async fn delete(&self, id: &str) -> Session {
-        let request = pb::DeleteSessionRequest { session_id: id.into(), ..Default::default() };
+        let request = pb::DeleteSessionRequest {
+            session_id: id.into(),
+            ..Default::default()
+        };
         self.delete_session(request).await.unwrap().session.unwrap()
     }
 
@@ -253,13 +318,25 @@ impl Client {
     /// Makes a thread; its id.
     pub(crate) async fn open(&self, thread: Thread) -> String {
         let thread_id = Some(thread.thread_id.clone()).filter(|id| !id.is_empty());
-        let request = pb::CreateThreadRequest { thread_id, thread: Some(thread), ..Default::default() };
-        self.create_thread(request).await.unwrap().thread.unwrap().thread_id
+        let request = pb::CreateThreadRequest {
+            thread_id,
+            thread: Some(thread),
+            ..Default::default()
+        };
+        self.create_thread(request)
+            .await
+            .unwrap()
+            .thread
+            .unwrap()
+            .thread_id
     }
 
     /// Reads a thread.
     pub(crate) async fn thread(&self, id: &str) -> Thread {
-        let request = pb::GetThreadRequest { thread_id: id.into(), ..Default::default() };
+        let request = pb::GetThreadRequest {
+            thread_id: id.into(),
+            ..Default::default()
+        };
         self.get_thread(request).await.unwrap().thread.unwrap()
     }
 
@@ -270,7 +347,10 @@ impl Client {
 
     /// Starts a turn where that may be refused.
     pub(crate) async fn start_or(&self, thread: &str) -> Result<Turn, Status> {
-        let request = pb::StartTurnRequest { thread_id: thread.into(), ..Default::default() };
+        let request = pb::StartTurnRequest {
+            thread_id: thread.into(),
+            ..Default::default()
+        };
         Ok(self.start_turn(request).await?.turn.unwrap())
     }
 
@@ -287,7 +367,12 @@ impl Client {
         items: Vec<Item>,
     ) -> Result<pb::AppendItemsResponse, Status> {
         let (thread_id, turn_id) = (thread.into(), turn.into());
-        let request = pb::AppendItemsRequest { thread_id, turn_id, items, ..Default::default() };
+        let request = pb::AppendItemsRequest {
+            thread_id,
+            turn_id,
+            items,
+            ..Default::default()
+        };
         self.append_items(request).await
     }
 
@@ -297,9 +382,19 @@ impl Client {
     }
 
     /// Ends a turn where that may be refused.
-    pub(crate) async fn finish_or(&self, thread: &str, turn: &str, status: TurnStatus) -> Result<Turn, Status> {
+    pub(crate) async fn finish_or(
+        &self,
+        thread: &str,
+        turn: &str,
+        status: TurnStatus,
+    ) -> Result<Turn, Status> {
         let (thread_id, turn_id, status) = (thread.into(), turn.into(), status.into());
-        let request = pb::FinishTurnRequest { thread_id, turn_id, status, ..Default::default() };
+        let request = pb::FinishTurnRequest {
+            thread_id,
+            turn_id,
+            status,
+            ..Default::default()
+        };
         Ok(self.finish_turn(request).await?.turn.unwrap())
     }
 
@@ -325,13 +420,20 @@ impl Client {
 
     /// Saves a thread where that may be refused.
     pub(crate) async fn save_or(&self, thread: &str) -> Result<pb::SaveSessionResponse, Status> {
-        let request = pb::SaveSessionRequest { thread_id: thread.into(), ..Default::default() };
+        let request = pb::SaveSessionRequest {
+            thread_id: thread.into(),
+            ..Default::default()
+        };
         self.save_session(request).await
     }
 
     /// Every item of a thread, page by page.
     pub(crate) async fn items(&self, thread: &str) -> Vec<Item> {
-        let mut request = pb::ListItemsRequest { thread_id: thread.into(), page_size: 500, ..Default::default() };
+        let mut request = pb::ListItemsRequest {
+            thread_id: thread.into(),
+            page_size: 500,
+            ..Default::default()
+        };
         let mut items = Vec::new();
         loop {
             let page = self.list_items(request.clone()).await.unwrap();

@@ -20,7 +20,10 @@ pub(crate) struct Disk {
 impl Disk {
     /// A disk of so many KiB.
     pub(crate) fn of(kib: u64) -> Self {
-        let folder = tempfile::Builder::new().prefix("sessiond-disk-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("sessiond-disk-")
+            .tempdir()
+            .expect("a folder");
         let options = format!("size={kib}k");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "sessiond-it"])
@@ -31,27 +34,43 @@ impl Disk {
             return Self { folder, holder: None };
         }
         let holder = hold(folder.path(), &options);
-        Self { folder, holder: Some(holder) }
+        Self {
+            folder,
+            holder: Some(holder),
+        }
     }
 
     /// Mounts it anew with other options, `size=…` or `ro` for example.
     pub(crate) fn remount(&self, options: &str) {
         let mut command = self.command("mount");
-        let status = command.args(["-o", &format!("remount,{options}")]).arg(self.folder.path()).status();
-        assert!(status.expect("mount runs").success(), "the disk cannot be mounted anew with {options}");
+        let status = command
+            .args(["-o", &format!("remount,{options}")])
+            .arg(self.folder.path())
+            .status();
+        assert!(
+            status.expect("mount runs").success(),
+            "the disk cannot be mounted anew with {options}"
+        );
     }
 
     /// A server that keeps its data on this disk.
     pub(crate) fn setup(&self) -> Setup {
         let runner = self.runner().into_iter().collect();
-        Setup { runner, data: Some(self.data()), arguments: Vec::new() }
+        Setup {
+            runner,
+            data: Some(self.data()),
+            arguments: Vec::new(),
+        }
     }
 
     /// Fills what is left of it with a file; returns the file's place, to be removed with `free`.
     pub(crate) fn fill(&self) -> PathBuf {
         let file = self.folder.path().join("filler");
         let mut command = self.command("dd");
-        command.arg("if=/dev/zero").arg(format!("of={}", file.display())).arg("bs=4k");
+        command
+            .arg("if=/dev/zero")
+            .arg(format!("of={}", file.display()))
+            .arg("bs=4k");
         // dd fails, as it is meant to: there is no space left when it stops.
         let _full = command.stderr(Stdio::null()).status().expect("dd runs");
         file
@@ -76,9 +95,20 @@ impl Disk {
     }
 
     fn runner(&self) -> Vec<String> {
-        let Some(holder) = &self.holder else { return Vec::new() };
+        let Some(holder) = &self.holder else {
+            return Vec::new();
+        };
         let target = holder.id().to_string();
-        ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &target].map(String::from).to_vec()
+        [
+            "nsenter",
+            "--user",
+            "--mount",
+            "--preserve-credentials",
+            "--target",
+            &target,
+        ]
+        .map(String::from)
+        .to_vec()
     }
 }
 
@@ -95,7 +125,9 @@ fn hold(folder: &Path, options: &str) -> Child {
     let mut holder = holder.expect("unshare runs");
     let mut line = String::new();
     let stdout = holder.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut line).expect("its output can be read");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("its output can be read");
     assert_eq!(
         line.trim(),
         "mounted",
@@ -111,7 +143,12 @@ impl Drop for Disk {
                 drop(holder.kill());
                 drop(holder.wait());
             }
-            None => drop(Command::new("umount").arg("--lazy").arg(self.folder.path()).status()),
+            None => drop(
+                Command::new("umount")
+                    .arg("--lazy")
+                    .arg(self.folder.path())
+                    .status(),
+            ),
         }
     }
 }

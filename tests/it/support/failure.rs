@@ -31,18 +31,24 @@ impl Failure {
             ErrorDetail::ErrorInfo(info) => Some(info),
             _ => None,
         });
-        let Some(info) = infos.next() else { panic!("no ErrorInfo: {status:?}") };
+        let Some(info) = infos.next() else {
+            panic!("no ErrorInfo: {status:?}")
+        };
         assert!(infos.next().is_none(), "more than one ErrorInfo: {status:?}");
         assert_eq!(info.domain, "sessiond", "{status:?}");
         let fields: Vec<_> = details
             .iter()
             .filter_map(|detail| match detail {
-                ErrorDetail::BadRequest(bad) => Some(bad.field_violations.iter().map(|field| field.field.clone())),
+                ErrorDetail::BadRequest(bad) => {
+                    Some(bad.field_violations.iter().map(|field| field.field.clone()))
+                }
                 _ => None,
             })
             .flatten()
             .collect();
-        let has_retry = details.iter().any(|detail| matches!(detail, ErrorDetail::RetryInfo(_)));
+        let has_retry = details
+            .iter()
+            .any(|detail| matches!(detail, ErrorDetail::RetryInfo(_)));
         match info.reason.as_str() {
             "FIELD_INVALID" => assert!(!fields.is_empty(), "BadRequest names no field: {status:?}"),
             "LIMIT_EXCEEDED" => assert!(!info.metadata.is_empty(), "the limit is not named: {status:?}"),
@@ -50,7 +56,15 @@ impl Failure {
             _ => {}
         }
         let said = format!("{} {:?}", status.message(), info.metadata).to_lowercase();
-        for inside in ["panicked", "sqlite", ".rs:", "/tmp/", "rusqlite", "select ", "insert into"] {
+        for inside in [
+            "panicked",
+            "sqlite",
+            ".rs:",
+            "/tmp/",
+            "rusqlite",
+            "select ",
+            "insert into",
+        ] {
             assert!(!said.contains(inside), "the inside shows ({inside}): {status:?}");
         }
         assert!(!status.message().is_empty(), "no text: {status:?}");

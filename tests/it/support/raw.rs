@@ -2,7 +2,9 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::TryStreamExt as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -55,7 +57,10 @@ impl Decoder for BytesCodec {
 /// Calls `Service/Method` of sessiond.v1 with a request of bytes.
 pub(crate) async fn unary(client: &Client, method: &str, request: impl Into<Bytes>) -> Result<Bytes, Status> {
     let answers = stream(client, method, request).await?;
-    answers.into_iter().next().ok_or_else(|| Status::internal("no answer"))
+    answers
+        .into_iter()
+        .next()
+        .ok_or_else(|| Status::internal("no answer"))
 }
 
 /// The same for a method that answers with a stream; every answer.
@@ -64,10 +69,16 @@ pub(crate) async fn stream(
     method: &str,
     request: impl Into<Bytes>,
 ) -> Result<Vec<Bytes>, Status> {
-    let path = format!("/sessiond.v1.{method}").parse::<PathAndQuery>().expect("a path");
+    let path = format!("/sessiond.v1.{method}")
+        .parse::<PathAndQuery>()
+        .expect("a path");
     let mut grpc = Grpc::new(client.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let answers = grpc.server_streaming(Request::new(request.into()), path, BytesCodec).await?;
+    grpc.ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let answers = grpc
+        .server_streaming(Request::new(request.into()), path, BytesCodec)
+        .await?;
     within("the answers end", answers.into_inner().try_collect()).await
 }
 

@@ -1,6 +1,6 @@
 //! A `sessiond` process under test: started, killed, stopped and started again on the same directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Weak};
@@ -68,8 +68,16 @@ impl Server {
 
     /// One that has yet to be started.
     pub(crate) fn stopped(setup: Setup) -> Self {
-        let folder = tempfile::Builder::new().prefix("sessiond-it-").tempdir().expect("a folder");
-        Self { folder, setup, child: None, address: String::new() }
+        let folder = tempfile::Builder::new()
+            .prefix("sessiond-it-")
+            .tempdir()
+            .expect("a folder");
+        Self {
+            folder,
+            setup,
+            child: None,
+            address: String::new(),
+        }
     }
 
     /// Starts it again on its directory, and waits until it serves.
@@ -106,7 +114,11 @@ impl Server {
             }
             None => Command::new(program),
         };
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log file");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("a log file");
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
@@ -133,14 +145,22 @@ impl Server {
     /// Asks it to stop, with SIGTERM.
     pub(crate) fn terminate(&self) {
         let child = self.child.as_ref().expect("it runs");
-        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success(), "the server cannot be signalled");
+        let sent = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        assert!(
+            sent.expect("kill runs").success(),
+            "the server cannot be signalled"
+        );
     }
 
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        until("the server ends", || std::future::ready(child.try_wait().expect("its state can be asked for"))).await
+        until("the server ends", || {
+            std::future::ready(child.try_wait().expect("its state can be asked for"))
+        })
+        .await
     }
 
     /// Stops it in peace.
@@ -157,7 +177,9 @@ impl Server {
 
     /// A client in the namespace of another one, after a restart for example.
     pub(crate) async fn client_of(&self, earlier: &Client) -> Client {
-        Client::connected(&self.address, None).await.in_namespace(earlier.namespace())
+        Client::connected(&self.address, None)
+            .await
+            .in_namespace(earlier.namespace())
     }
 
     /// Where it listens: `host:port`.
@@ -167,12 +189,29 @@ impl Server {
 
     /// Where its data is.
     pub(crate) fn data(&self) -> PathBuf {
-        self.setup.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+        self.setup
+            .data
+            .clone()
+            .unwrap_or_else(|| self.folder.path().join("data"))
     }
 
     /// A folder that lives as long as the server, for a test's own files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// The same server, from its next start on with another setup, on the same data.
+    pub(crate) fn with(mut self, setup: Setup) -> Self {
+        self.setup = Setup {
+            data: Some(self.data()),
+            ..setup
+        };
+        self
     }
 
     /// Everything it has said.
@@ -186,7 +225,11 @@ impl Server {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-        eprintln!("the server's log, its last {} lines:\n{}", shown.len(), shown.join("\n"));
+        eprintln!(
+            "the server's log, its last {} lines:\n{}",
+            shown.len(),
+            shown.join("\n")
+        );
     }
 
     fn log_path(&self) -> PathBuf {
@@ -204,11 +247,4 @@ impl Drop for Server {
             assert!(!panicked, "the server panicked:\n{}", self.log());
         }
     }
-}
-
-/// A file with `text` in it.
-pub(crate) fn write(path: &Path, text: &str) {
-    use std::io::Write as _;
-    let mut file = File::create(path).expect("a file can be made");
-    file.write_all(text.as_bytes()).expect("a file can be written");
 }

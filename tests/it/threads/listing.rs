@@ -20,7 +20,12 @@ async fn listed(client: &Client, mut request: ListThreadsRequest) -> Vec<String>
 }
 
 async fn make(client: &Client, id: &str) {
-    client.open(Thread { thread_id: id.into(), ..Default::default() }).await;
+    client
+        .open(Thread {
+            thread_id: id.into(),
+            ..Default::default()
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -29,12 +34,22 @@ async fn the_one_updated_last_comes_first() {
     for id in ["a", "b", "c", "d"] {
         make(&client, id).await;
     }
-    assert_eq!(listed(&client, ListThreadsRequest::default()).await, ["d", "c", "b", "a"]);
+    assert_eq!(
+        listed(&client, ListThreadsRequest::default()).await,
+        ["d", "c", "b", "a"]
+    );
     client.turn("b", vec![asks("x")]).await;
     set_state(&client, "a", ThreadState::Closed).await;
     for page_size in [0, 1, 2, 4] {
-        let request = ListThreadsRequest { page_size, ..Default::default() };
-        assert_eq!(listed(&client, request).await, ["a", "b", "d", "c"], "{page_size} a page");
+        let request = ListThreadsRequest {
+            page_size,
+            ..Default::default()
+        };
+        assert_eq!(
+            listed(&client, request).await,
+            ["a", "b", "d", "c"],
+            "{page_size} a page"
+        );
     }
 }
 
@@ -53,19 +68,60 @@ async fn every_filter_lets_through_what_it_names() {
     let text = |text: &str| Some(text.to_owned());
     for (request, expected) in [
         (none(), &["open", "archived", "closed"][..]),
-        (ListThreadsRequest { states: states(&[ThreadState::Open]), ..none() }, &["open"]),
         (
-            ListThreadsRequest { states: states(&[ThreadState::Closed, ThreadState::Archived]), ..none() },
+            ListThreadsRequest {
+                states: states(&[ThreadState::Open]),
+                ..none()
+            },
+            &["open"],
+        ),
+        (
+            ListThreadsRequest {
+                states: states(&[ThreadState::Closed, ThreadState::Archived]),
+                ..none()
+            },
             &["archived", "closed"],
         ),
-        (ListThreadsRequest { session_id: text(&session), ..none() }, &["open"]),
-        (ListThreadsRequest { session_id: text("another"), ..none() }, &[]),
-        (ListThreadsRequest { engine_id: text(""), ..none() }, &["open", "archived", "closed"]),
-        (ListThreadsRequest { engine_id: text("engine"), ..none() }, &[]),
+        (
+            ListThreadsRequest {
+                session_id: text(&session),
+                ..none()
+            },
+            &["open"],
+        ),
+        (
+            ListThreadsRequest {
+                session_id: text("another"),
+                ..none()
+            },
+            &[],
+        ),
+        (
+            ListThreadsRequest {
+                engine_id: text(""),
+                ..none()
+            },
+            &["open", "archived", "closed"],
+        ),
+        (
+            ListThreadsRequest {
+                engine_id: text("engine"),
+                ..none()
+            },
+            &[],
+        ),
     ] {
         assert_eq!(listed(&client, request.clone()).await, expected, "{request:?}");
     }
-    invalid(client.list_threads(ListThreadsRequest { states: vec![0], ..none() }).await, "states");
+    invalid(
+        client
+            .list_threads(ListThreadsRequest {
+                states: vec![0],
+                ..none()
+            })
+            .await,
+        "states[0]",
+    );
 }
 
 #[tokio::test]
@@ -74,15 +130,42 @@ async fn pages_follow_the_rules_of_all_pages() {
     futures_util::future::join_all((0..51).map(|_| client.open(Thread::default()))).await;
     let page = client.list_threads(ListThreadsRequest::default()).await.unwrap();
     assert_eq!(page.threads.len(), 50);
-    invalid(client.list_threads(ListThreadsRequest { page_size: -1, ..Default::default() }).await, "page_size");
-    let next = ListThreadsRequest { page_token: page.next_page_token, ..Default::default() };
+    invalid(
+        client
+            .list_threads(ListThreadsRequest {
+                page_size: -1,
+                ..Default::default()
+            })
+            .await,
+        "page_size",
+    );
+    let next = ListThreadsRequest {
+        page_token: page.next_page_token,
+        ..Default::default()
+    };
     assert_eq!(client.list_threads(next.clone()).await.unwrap().threads.len(), 1);
     for changed in [
-        ListThreadsRequest { states: vec![1], ..next.clone() },
-        ListThreadsRequest { session_id: Some("s".into()), ..next.clone() },
-        ListThreadsRequest { engine_id: Some(String::new()), ..next },
-        ListThreadsRequest { page_token: "garbage".into(), ..Default::default() },
+        ListThreadsRequest {
+            states: vec![1],
+            ..next.clone()
+        },
+        ListThreadsRequest {
+            session_id: Some("s".into()),
+            ..next.clone()
+        },
+        ListThreadsRequest {
+            engine_id: Some(String::new()),
+            ..next
+        },
+        ListThreadsRequest {
+            page_token: "garbage".into(),
+            ..Default::default()
+        },
     ] {
-        refused(client.list_threads(changed).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+        refused(
+            client.list_threads(changed).await,
+            Code::InvalidArgument,
+            "PAGE_TOKEN_INVALID",
+        );
     }
 }

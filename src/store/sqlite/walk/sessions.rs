@@ -65,7 +65,7 @@ pub(in crate::store::sqlite) fn sessions(
 }
 
 /// The statement of a page and its values.
-pub(super) fn statement(
+pub(in crate::store::sqlite) fn statement(
     conn: &Connection,
     query: &query::Sessions,
     after: Option<&SessionKey>,

@@ -1,0 +1,36 @@
+//! How much of a batch a proposal takes.
+
+use crate::domain::proposal::{Command, Proposal, SessionCommand, ThreadCommand, UpkeepCommand, Written};
+
+/// Bytes of the bodies of a proposal.
+pub(super) fn weight(proposal: &Proposal) -> usize {
+    match &proposal.command {
+        Command::Session(command) => match command {
+            SessionCommand::Append { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
+            SessionCommand::Save(save) => match &save.written {
+                Written::Inline { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
+                Written::Staged { .. } => 0,
+            },
+            SessionCommand::Create { .. }
+            | SessionCommand::Update { .. }
+            | SessionCommand::Delete { .. }
+            | SessionCommand::Undelete { .. }
+            | SessionCommand::Fork(_) => 0,
+        },
+        Command::Thread(command) => match command {
+            ThreadCommand::AppendItems { items, .. } => items.iter().map(|item| item.body.len()).sum(),
+            ThreadCommand::Create { .. }
+            | ThreadCommand::Update { .. }
+            | ThreadCommand::Delete { .. }
+            | ThreadCommand::StartTurn { .. }
+            | ThreadCommand::FinishTurn { .. } => 0,
+        },
+        Command::Upkeep(command) => match command {
+            UpkeepCommand::Stage { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
+            UpkeepCommand::ExpireReceipts { .. }
+            | UpkeepCommand::Purge { .. }
+            | UpkeepCommand::Compact { .. }
+            | UpkeepCommand::Sweep { .. } => 0,
+        },
+    }
+}
