@@ -29,8 +29,9 @@ use super::dice::Dice;
 const SESSIONS: u64 = 12;
 const THREADS: u64 = 4;
 const ENTRIES: u64 = 40;
-const TURNS: u64 = 8;
-const REQUESTS: u64 = 40;
+const FORKS: u64 = 20;
+const TURNS: u64 = 30;
+const REQUESTS: u64 = 60;
 
 #[derive(Debug)]
 pub(super) struct Script {
@@ -117,7 +118,7 @@ impl Script {
                 self.command(memory).await
             }
         };
-        let name = self.dice.one_in(3).then(|| self.dice.name("r", REQUESTS));
+        let name = self.dice.one_in(5).then(|| self.dice.name("r", REQUESTS));
         let request = name.map(|name| f::request(&name, &format!("{command:?}")));
         let proposal = Proposal {
             namespace: self.ns.clone(),
@@ -133,7 +134,7 @@ impl Script {
     }
 
     async fn command(&mut self, memory: &Memory) -> Command {
-        let session = self.dice.name("s", SESSIONS);
+        let session = self.session();
         let known = memory.session(&self.ns, &f::session(&session)).await;
         let known = known.expect("memory answers");
         match self.dice.below(100) {
@@ -158,6 +159,15 @@ impl Script {
                 None => Command::Session(self.append(&session, None)),
             },
             _ => self.to_thread(memory).await,
+        }
+    }
+
+    /// The name of some session, made or forked.
+    fn session(&mut self) -> String {
+        if self.dice.one_in(3) {
+            self.dice.name("fork", FORKS)
+        } else {
+            self.dice.name("s", SESSIONS)
         }
     }
 
@@ -354,7 +364,7 @@ impl Script {
             preview: self.words(),
             removed: None,
             title: self.maybe(Self::title),
-            id: f::session(&self.dice.name("s", SESSIONS)),
+            id: f::session(&self.dice.name("fork", FORKS)),
             log: self.log(),
         };
         Command::Session(SessionCommand::Fork(Box::new(fork)))
@@ -366,8 +376,18 @@ impl Script {
         let Some(thread) = memory.thread(&self.ns, &id).await.expect("memory answers") else {
             return self.to_thread(memory).await;
         };
-        let requested = self.maybe(|it| f::session(&it.dice.name("s", SESSIONS)));
-        let fresh = f::session(&self.dice.name("s", SESSIONS));
+        if let Some(active) = thread.active_turn.clone().filter(|_| !self.dice.one_in(4)) {
+            return Command::Thread(ThreadCommand::FinishTurn {
+                id,
+                turn: active,
+                status: Status::Failed,
+                usage: None,
+                error: self.words(),
+                epoch: None,
+            });
+        }
+        let requested = self.dice.one_in(6).then(|| f::session(&self.session()));
+        let fresh = f::session(&format!("of-{id}"));
         let target = target(&thread, requested.as_ref(), &fresh);
         let session = memory.session(&self.ns, target).await.expect("memory answers");
         let plan = plan(&thread, session.as_deref()).ok();
@@ -469,7 +489,12 @@ impl Script {
         };
         let epochs = [None, None, None, Some(0), Some(0), Some(1)];
         let epoch = *self.dice.pick(&epochs).expect("there are some");
-        Command::Thread(match self.dice.below(20) {
+        let verb = match &known {
+            None if !self.dice.one_in(6) => 0,
+            Some(thread) if thread.active_turn.is_none() && self.dice.one_in(2) => 5,
+            Some(_) | None => self.dice.below(20),
+        };
+        Command::Thread(match verb {
             0..2 => ThreadCommand::Create {
                 id,
                 journal: self.log(),
