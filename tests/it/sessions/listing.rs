@@ -346,12 +346,12 @@ async fn a_filter_that_cannot_be_is_refused() {
         states: vec![0],
         ..Default::default()
     };
-    invalid(client.list_sessions(unspecified).await, "states[0]");
+    invalid(client.list_sessions(unspecified).await, "states");
     let unknown = ListSessionsRequest {
         states: vec![99],
         ..Default::default()
     };
-    invalid(client.list_sessions(unknown).await, "states[0]");
+    invalid(client.list_sessions(unknown).await, "states");
     for order in [
         "size",
         "title asc desc",

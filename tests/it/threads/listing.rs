@@ -120,7 +120,7 @@ async fn every_filter_lets_through_what_it_names() {
                 ..none()
             })
             .await,
-        "states[0]",
+        "states",
     );
 }
 
