@@ -8,12 +8,13 @@ mod actor;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actor::{Actor, Shared};
 use tokio::task::JoinSet;
 
-use crate::support::pb::{ListSessionsRequest, Session};
+use crate::support::build::asks;
+use crate::support::pb::{ListSessionsRequest, SaveSessionRequest, Session};
 use crate::support::rng::Rng;
 use crate::support::{Client, Server, until};
 
@@ -93,25 +94,20 @@ async fn titles_are_unique(client: &Client) {
     assert_eq!(titles.len(), forks.len(), "two forks have one title");
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() {
-    let mut rng = Rng::seeded();
-    let mut server = Server::start().await;
+/// Rounds of kills among the same actors; then others come, so that checking stays cheap.
+async fn live(server: &mut Server, rounds: usize, rng: &mut Rng) {
     let client = server.client().await;
-    let common = client
-        .create(Session {
-            title: "Common".into(),
-            ..Default::default()
-        })
-        .await
-        .session_id;
-    let shared = Arc::new(Shared::new(common));
+    let titled = Session {
+        title: "Common".into(),
+        ..Default::default()
+    };
+    let shared = Arc::new(Shared::new(client.create(titled).await.session_id));
     let mut actors = Vec::new();
     for n in 0..ACTORS {
         actors.push(Actor::new(&client, n, rng.split(), shared.clone()).await);
     }
-    for round in 1..=rounds() {
-        actors = play(&mut server, &client, actors, &mut rng).await;
+    for _ in 0..rounds {
+        actors = play(server, &client, actors, rng).await;
         server.restart().await;
         let client = server.client_of(&client).await;
         for actor in &mut actors {
@@ -121,12 +117,80 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() 
         }
         shared.check(&client).await;
         titles_are_unique(&client).await;
-        eprintln!("round {round} of {} holds", rounds());
     }
     server.stop().await;
     server.restart().await;
     let client = server.client_of(&client).await;
     for actor in &actors {
         actor.check(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() {
+    let mut rng = Rng::seeded();
+    let mut server = Server::start().await;
+    let mut left = rounds();
+    while left > 0 {
+        let rounds = left.min(ROUNDS_DEFAULT);
+        live(&mut server, rounds, &mut rng).await;
+        left -= rounds;
+        eprintln!("{left} rounds left");
+    }
+}
+
+/// What is staged in several commits is named by one: a reader sees all of it or nothing.
+#[tokio::test]
+async fn a_large_save_that_is_cut_off_is_there_as_a_whole_or_not_at_all() {
+    const ITEMS: u64 = 2_500;
+    let mut rng = Rng::seeded();
+    let mut server = Server::start().await;
+    let client = server.client().await;
+    let mut patience = Duration::from_millis(1);
+    for round in 0..=rounds() {
+        let client = server.client_of(&client).await;
+        let items = (0..ITEMS).map(|n| asks(&n.to_string())).collect();
+        let save = SaveSessionRequest {
+            thread_id: client.running(items).await,
+            request_id: format!("save {round}"),
+            ..Default::default()
+        };
+        let start = Instant::now();
+        if round == 0 {
+            client.save_session(save).await.unwrap();
+            patience = start.elapsed();
+            continue;
+        }
+        let until_then = patience.mul_f64(0.01 * rng.below(110) as f64);
+        // The call may end before the kill: then it is there as a whole.
+        let _ = tokio::time::timeout(until_then, client.save_session(save.clone())).await;
+        server.kill();
+        server.restart().await;
+
+        let client = server.client_of(&client).await;
+        let linked = client.thread(&save.thread_id).await.session_id;
+        let sessions = client.listed(ListSessionsRequest::default()).await;
+        let expected = if linked.is_empty() { round } else { round + 1 };
+        assert_eq!(sessions.len(), expected);
+        assert!(
+            sessions
+                .iter()
+                .all(|session| session.message_count == ITEMS && session.entry_count == ITEMS)
+        );
+        eprintln!(
+            "killed after {until_then:?} of {patience:?}: saved: {}",
+            !linked.is_empty()
+        );
+        let saved = client.save_session(save.clone()).await.unwrap();
+        assert_eq!((saved.created, saved.message_count), (true, ITEMS));
+        let again = client.save_session(save).await.unwrap();
+        assert_eq!(again, saved);
+        let id = saved.session.unwrap().session_id;
+        assert!(linked.is_empty() || linked == id);
+        assert_eq!(client.messages(&id).await.len() as u64, ITEMS);
+        assert_eq!(
+            client.listed(ListSessionsRequest::default()).await.len(),
+            round + 1
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::support::failure::invalid;
 use crate::support::pb::entry::Payload;
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{
-    AppendEntriesRequest, Checkpoint, ContentBlock, Entry, Event, Message, Role, Session,
+    AppendEntriesRequest, Checkpoint, ContentBlock, Entry, Event, ListSessionsRequest, Message, Role, Session,
 };
 use crate::support::pb::{DocumentBlock, ImageBlock, content_block::Block, document_block, image_block};
 use crate::support::{Code, refused, shared};
@@ -380,4 +380,54 @@ async fn events_and_checkpoints_are_entries_of_their_own() {
     };
     client.append(&id, vec![bare]).await;
     assert_eq!(client.messages(&id).await, []);
+}
+
+#[tokio::test]
+async fn a_time_must_be_one() {
+    let client = shared().await;
+    let id = client.blank().await;
+    for (seconds, nanos) in [
+        (0, -1),
+        (0, 1_000_000_000),
+        (i64::MAX, 0),
+        (i64::MIN, 0),
+        (253_402_300_800, 0),
+        (-62_135_596_801, 0),
+    ] {
+        let time = Some(prost_types::Timestamp { seconds, nanos });
+        let of_entry = Entry {
+            create_time: time,
+            ..entry(user("a"))
+        };
+        invalid(client.append_or(&id, vec![of_entry]).await, "create_time");
+        let of_message = Message {
+            create_time: time,
+            ..user("a")
+        };
+        invalid(client.append_or(&id, entries([of_message])).await, "create_time");
+        let list = ListSessionsRequest {
+            updated_after: time,
+            ..Default::default()
+        };
+        invalid(client.list_sessions(list).await, "updated_after");
+    }
+    for (seconds, nanos) in [(7_258_118_400, 999_999_999), (-8_520_336_000, 0), (0, 1)] {
+        let time = Some(prost_types::Timestamp { seconds, nanos });
+        let dated = Message {
+            create_time: time,
+            ..user("a")
+        };
+        client
+            .append(
+                &id,
+                vec![Entry {
+                    create_time: time,
+                    ..entry(dated)
+                }],
+            )
+            .await;
+        let last = client.entries(&id).await.pop().unwrap();
+        assert_eq!(last.create_time, time);
+        assert_eq!(client.messages(&id).await.pop().unwrap().create_time, time);
+    }
 }

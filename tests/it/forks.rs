@@ -378,3 +378,33 @@ async fn an_entry_known_to_the_parent_alone_is_new_to_the_fork() {
     );
     assert_eq!(talk(&client.messages(&fork).await), ["user: a", "user: mine"]);
 }
+
+#[tokio::test]
+async fn a_long_line_of_forks_reads_like_any_session() {
+    const FORKS: usize = 80;
+    let client = shared().await;
+    let mut id = client.holding([user("0"), user("cut")]).await;
+    for n in 1..=FORKS {
+        id = client
+            .fork(&id, Point::TurnsFromEnd(0))
+            .await
+            .session
+            .unwrap()
+            .session_id;
+        client
+            .append(&id, entries([user(&n.to_string()), user("cut")]))
+            .await;
+    }
+    let expected: Vec<_> = (0..=FORKS)
+        .map(|n| format!("user: {n}"))
+        .chain(["user: cut".into()])
+        .collect();
+    assert_eq!(talk(&client.messages(&id).await), expected);
+    assert_eq!(talk(&client.context(&id).await), expected);
+    let middle = client.fork(&id, Point::UserMessageIndex(40)).await;
+    assert_eq!(talk(&[middle.removed_message.unwrap()]), ["user: 40"]);
+    assert_eq!(
+        talk(&client.messages(&middle.session.unwrap().session_id).await),
+        expected[..40]
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use crate::support::build::{asks, assistant, at, call, entries, entry, event, message, named, says, user};
 use crate::support::pb::fork_session_request::Point;
@@ -231,5 +231,31 @@ async fn the_data_is_for_its_owner_alone() {
     {
         let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o077;
         assert_eq!(mode, 0, "{} is open to others", file.display());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_refused_in_words() {
+    let server = Server::start().await;
+    for (arguments, code, word) in [
+        (&["--listen", "0.0.0.0:0"][..], 1, "insecure"),
+        (&["--listen", server.address()], 1, server.address()),
+        (&["--listen", "nowhere"], 2, "nowhere"),
+        (&["--config", "no-such-file.toml"], 1, "no-such-file.toml"),
+        (&["--tls-cert", "cert.pem"], 2, "tls-key"),
+        (&["--nonsense"], 2, "nonsense"),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sessiond"))
+            .arg("serve")
+            .arg("--data")
+            .arg(data.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
     }
 }

@@ -10,7 +10,7 @@ use crate::support::pb::{
     DeleteSessionRequest, FinishTurnRequest, SaveSessionRequest, SaveSessionResponse, Session, Thread,
     TitleSource, TurnStatus,
 };
-use crate::support::{Client, Code, Status, refused, shared};
+use crate::support::{Client, Code, Status, fresh, refused, shared};
 
 async fn save_to(client: &Client, thread: &str, session: &str) -> Result<SaveSessionResponse, Status> {
     let request = SaveSessionRequest {
@@ -382,4 +382,33 @@ async fn a_large_thread_is_saved_and_goes_on() {
         "a large addition is one commit too"
     );
     assert_eq!(client.entries(&session.session_id).await.len(), 2 * ITEMS + 2);
+}
+
+#[tokio::test]
+async fn what_is_large_in_bytes_is_saved_once_too() {
+    let client = shared().await;
+    let mebibyte = "m".repeat(1 << 20);
+    let thread = client
+        .running((0..7).map(|n| asks(&format!("{n} {mebibyte}"))).collect())
+        .await;
+    let save = SaveSessionRequest {
+        thread_id: thread.clone(),
+        request_id: fresh("save"),
+        ..Default::default()
+    };
+    let saves = futures_util::future::join_all((0..4).map(|_| client.save_session(save.clone()))).await;
+    let saved = saves[0].clone().unwrap();
+    assert_eq!((saved.created, saved.message_count), (true, 7));
+    assert!(saves.into_iter().all(|other| other.unwrap() == saved));
+    let session = saved.session.unwrap();
+    assert_eq!((session.revision, session.title.chars().count()), (1, 50));
+    client.turn(&thread, vec![says("short")]).await;
+    assert_eq!(client.save(&thread).await.message_count, 8);
+    assert_eq!(
+        client.save_session(save).await.unwrap().message_count,
+        7,
+        "what the first call made"
+    );
+    assert_eq!(client.messages(&session.session_id).await.len(), 8);
+    assert_eq!(client.listed(Default::default()).await.len(), 1);
 }

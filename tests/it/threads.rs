@@ -351,3 +351,21 @@ async fn an_epoch_that_nobody_holds_is_stale() {
         "THREAD_NOT_FOUND",
     );
 }
+
+#[tokio::test]
+async fn a_thread_that_runs_is_not_deleted() {
+    let client = shared().await;
+    let id = client.open(Thread::default()).await;
+    let turn = client.start(&id).await;
+    let delete = pb::DeleteThreadRequest {
+        thread_id: id.clone(),
+        ..Default::default()
+    };
+    refused(
+        client.delete_thread(delete.clone()).await,
+        Code::FailedPrecondition,
+        "TURN_IN_PROGRESS",
+    );
+    client.finish(&id, &turn).await;
+    client.delete_thread(delete).await.unwrap();
+}

@@ -1,6 +1,8 @@
 //! Trouble from outside: clients that vanish, readers that do not read, disks that are full or closed to writes.
 
 use std::collections::HashSet;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -323,4 +325,38 @@ async fn a_file_that_cannot_grow_is_like_a_full_disk() {
     let found = ids(&client, &id).await;
     assert_eq!(found[..acknowledged.len()], acknowledged);
     client.append_entries(append(&id, "after", KIB)).await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_on_the_wire_harms_nobody() {
+    let mut rng = Rng::seeded();
+    let server = Server::start().await;
+    let client = server.client().await;
+    let id = client.blank().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut noise = vec![0u8; 4 * KIB];
+    let mut silent = Vec::new();
+    for round in 0..40 {
+        noise
+            .iter_mut()
+            .for_each(|byte| *byte = rng.next().to_le_bytes()[0]);
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let sent = match round % 4 {
+            0 => stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+            1 => stream.write_all(&noise),
+            2 => stream.write_all(&[&preface[..], &noise].concat()),
+            _ => stream.write_all(&preface[..rng.index(preface.len())]),
+        };
+        // It may have been closed in our face.
+        drop(sent);
+        silent.push(stream);
+        if round % 2 == 0 {
+            silent.pop();
+        }
+        client
+            .append_entries(append(&id, &format!("{round}"), KIB))
+            .await
+            .unwrap();
+    }
+    assert_eq!(ids(&client, &id).await.len(), 40);
 }

@@ -192,16 +192,23 @@ async fn pages_and_stream_messages_hold_two_mebibytes() {
         listed.sort_unstable();
         assert_eq!(listed, (1..=8).collect::<Vec<_>>());
     }
-    for view in [MessageView::Visible, MessageView::Context] {
+    let kept = vec![user(&mebibyte); 5];
+    let compacted = client.holding([user("gone")]).await;
+    client.append(&compacted, vec![checkpoint(kept)]).await;
+    for (id, view, count, most) in [
+        (&id, MessageView::Visible, 8, 6),
+        (&id, MessageView::Context, 8, 6),
+        (&compacted, MessageView::Context, 5, 3),
+    ] {
         let request = ReadMessagesRequest {
             session_id: id.clone(),
             view: view.into(),
             ..Default::default()
         };
         let chunks = client.read_chunks(request).await.unwrap();
-        assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 8);
+        assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), count);
         assert!(
-            chunks.len() <= 6,
+            chunks.len() <= most,
             "messages that fit together come together: {} chunks",
             chunks.len()
         );

@@ -260,3 +260,15 @@ async fn deleting_frees_nobodys_log() {
         [1, 2, 3]
     );
 }
+
+#[tokio::test]
+async fn a_living_session_is_not_brought_back() {
+    let client = shared().await;
+    let id = client.blank().await;
+    let failure = refused(
+        undelete_or(&client, &id).await,
+        Code::AlreadyExists,
+        "ALREADY_EXISTS",
+    );
+    assert!(failure.names(&id), "{failure:?}");
+}

@@ -180,3 +180,69 @@ async fn a_token_belongs_to_its_filters() {
         );
     }
 }
+
+#[tokio::test]
+async fn pages_hold_two_mebibytes_or_one_record() {
+    let client = shared().await;
+    let text = format!("\"{}\"", "a".repeat(700 << 10));
+    for n in 0..4 {
+        let session = Session {
+            settings_json: text.clone(),
+            metadata_json: text.clone(),
+            system_prompt: text.clone(),
+            ..Default::default()
+        };
+        client.create(session).await;
+        let small = Session {
+            settings_json: text.clone(),
+            ..Default::default()
+        };
+        client.create(small).await;
+        let thread = Thread {
+            settings_json: text.clone(),
+            system_prompt: text.clone(),
+            title: n.to_string(),
+            ..Default::default()
+        };
+        client.open(thread).await;
+    }
+    let mut request = ListSessionsRequest {
+        page_size: 500,
+        ..Default::default()
+    };
+    let mut seen = 0;
+    loop {
+        let page = client.list_sessions(request.clone()).await.unwrap();
+        let bytes = prost::Message::encoded_len(&page);
+        assert!(
+            page.sessions.len() == 1 || bytes <= (2 << 20) + 4096,
+            "{} sessions, {bytes} bytes",
+            page.sessions.len()
+        );
+        seen += page.sessions.len();
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(seen, 8);
+    let mut request = pb::ListThreadsRequest {
+        page_size: 500,
+        ..Default::default()
+    };
+    let mut seen = 0;
+    loop {
+        let page = client.list_threads(request.clone()).await.unwrap();
+        assert!(
+            page.threads.len() == 1,
+            "{} threads in one page",
+            page.threads.len()
+        );
+        seen += page.threads.len();
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(seen, 4);
+}
