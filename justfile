@@ -55,9 +55,10 @@ stubs:
         --python_out={{ stubs }} --pyi_out={{ stubs }} --grpc_python_out={{ stubs }} \
         $(find proto -name '*.proto' | sort)
 
-# Replay the load that FILE describes against a server, and check what it kept.
+# The long runs: play every conversation of FILE, fork it everywhere, read it back; then a hundred rounds of kill -9.
 soak FILE:
-    SESSIOND_SOAK={{ quote(FILE) }} cargo run --locked --release --example soak -- {{ quote(FILE) }}
+    cargo run --locked --release --example soak -- {{ quote(FILE) }}
+    SESSIOND_ROUNDS=100 cargo test --locked --release --test it crash -- --nocapture
 
 # Measure the server over the wire.
 bench:

@@ -174,8 +174,8 @@ fn message_entry(
     let (id, id_is_fresh) = match (given.id, said_id(&message)?) {
         (Some(entry), Some(said)) if entry != said => {
             return Err(Invalid::new(
-                "message.message_id",
-                "differs from entry_id; the two are one",
+                "entry_id",
+                "differs from message.message_id; the two are one",
             ));
         }
         (Some(id), _) | (None, Some(id)) => (id, false),

@@ -15,6 +15,7 @@ mod demo;
 mod error;
 mod fork;
 mod json;
+mod message;
 mod pick;
 mod remote;
 mod remove;
@@ -41,7 +42,7 @@ Exit codes: 0 it was done, 1 the server or a rule said no, 2 the command line is
 
 /// Save, fork and resume the conversations of AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "sessiond", version, after_help = AFTER_HELP, propagate_version = true)]
+#[command(name = "sessiond", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

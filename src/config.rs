@@ -8,18 +8,16 @@
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use crate::domain;
-use crate::store::sqlite::READERS_DEFAULT;
-
 mod check;
 mod env;
+mod sections;
 
 pub use env::unknown as unknown_variables;
+pub use sections::{Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -102,93 +100,6 @@ pub struct Config {
     pub upkeep: Upkeep,
 }
 
-/// Encryption of TCP: both files, or neither.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// The certificate chain, in PEM.
-    pub cert: Option<PathBuf>,
-    /// Its private key, in PEM.
-    pub key: Option<PathBuf>,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Levels by target, as tracing-subscriber's `EnvFilter` reads them.
-    pub filter: String,
-    /// How a line looks.
-    pub format: LogFormat,
-}
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: an object a line.
-    Json,
-}
-
-/// How large things may be; see [`domain::Limits`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of domain::Limits")]
-pub struct Limits {
-    pub message_bytes_max: usize,
-    pub request_bytes_max: usize,
-    pub batch_entries_max: usize,
-    pub labels_max: usize,
-    pub label_key_chars_max: usize,
-    pub label_value_chars_max: usize,
-    pub title_chars_max: usize,
-    pub text_bytes_max: usize,
-    pub purge_after_days: u32,
-}
-
-/// The server itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Server {
-    /// Threads that serve; 0 means one for every core.
-    pub worker_threads: usize,
-    /// Connections at once, of TCP and of the unix socket each; more wait until one closes.
-    pub connections_max: usize,
-    /// Calls at once on one connection; more wait until one ends.
-    pub max_concurrent_streams: u32,
-    /// How long a connection may be silent before it is asked whether it is there.
-    pub http2_keepalive_interval_s: u64,
-    /// How long it has to answer that.
-    pub http2_keepalive_timeout_s: u64,
-    /// How long calls may go on after a shutdown was asked for.
-    pub shutdown_grace_s: u64,
-}
-
-/// The store.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// Threads that read; one writes.
-    pub readers: usize,
-}
-
-/// What the service does for itself: expiry, purges, sweeps, compaction.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub struct Upkeep {
-    /// How often it looks for work.
-    pub interval_s: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -203,87 +114,6 @@ impl Default for Config {
             server: Server::default(),
             store: Store::default(),
             upkeep: Upkeep::default(),
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let domain::Limits {
-            message_bytes_max,
-            request_bytes_max,
-            batch_entries_max,
-            labels_max,
-            label_key_chars_max,
-            label_value_chars_max,
-            title_chars_max,
-            text_bytes_max,
-            purge_after,
-        } = domain::Limits::default();
-        Self {
-            message_bytes_max,
-            request_bytes_max,
-            batch_entries_max,
-            labels_max,
-            label_key_chars_max,
-            label_value_chars_max,
-            title_chars_max,
-            text_bytes_max,
-            purge_after_days: u32::try_from(purge_after.as_secs() / DAY_S).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            worker_threads: 0,
-            connections_max: 10_000,
-            max_concurrent_streams: 10_000,
-            http2_keepalive_interval_s: 30,
-            http2_keepalive_timeout_s: 20,
-            shutdown_grace_s: 10,
-        }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            readers: READERS_DEFAULT,
-        }
-    }
-}
-
-impl Default for Upkeep {
-    fn default() -> Self {
-        Self { interval_s: 30 }
-    }
-}
-
-const DAY_S: u64 = 24 * 60 * 60;
-
-impl From<&Limits> for domain::Limits {
-    fn from(limits: &Limits) -> Self {
-        Self {
-            message_bytes_max: limits.message_bytes_max,
-            request_bytes_max: limits.request_bytes_max,
-            batch_entries_max: limits.batch_entries_max,
-            labels_max: limits.labels_max,
-            label_key_chars_max: limits.label_key_chars_max,
-            label_value_chars_max: limits.label_value_chars_max,
-            title_chars_max: limits.title_chars_max,
-            text_bytes_max: limits.text_bytes_max,
-            purge_after: Duration::from_secs(u64::from(limits.purge_after_days) * DAY_S),
         }
     }
 }

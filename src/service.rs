@@ -14,6 +14,8 @@ use crate::domain::{
 };
 use crate::store::{self, Committed, Store};
 
+pub use crate::store::Error as StoreError;
+
 mod staging;
 
 pub mod entries;

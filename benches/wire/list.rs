@@ -63,7 +63,7 @@ impl Lane for Getter {
 async fn create(client: &Sessions, namespace: &str, count: usize) -> Result<Vec<String>> {
     let made = stream::iter(0..count).map(|number| {
         let mut client = client.clone();
-        let workspace = format!("/work/{}", number % WORKSPACES);
+        let workspace = format!("/projects/{}", number % WORKSPACES);
         async move { client::create_session(&mut client, namespace, &workspace).await }
     });
     made.buffered(IN_FLIGHT).try_collect().await
@@ -96,7 +96,7 @@ async fn calls(client: &mut Sessions, namespace: &str, count: usize) -> Result<V
         ..Default::default()
     };
     let filtered = pb::ListSessionsRequest {
-        workspace: Some("/work/7".to_owned()),
+        workspace: Some("/projects/7".to_owned()),
         ..plain.clone()
     };
     let requests = [

@@ -1,6 +1,6 @@
 //! Measures the server over real gRPC on loopback, beside what it could reach at most.
 //!
-//! `cargo bench --bench wire [-- FILTER…] [--quick] [--workers N]`
+//! `cargo bench --bench wire [-- FILTER…] [--quick] [--workers N] [--seconds N]`
 //!
 //! The server is the built `sessiond` binary, started as a child process; the bare gRPC service that it is compared
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
@@ -43,6 +43,8 @@ struct Plan {
     quick: bool,
     /// Worker threads of the server; 0 means one for every core.
     workers: usize,
+    /// How long a load is counted, where it is said; long enough to look at the server with other tools.
+    seconds: Option<u64>,
 }
 
 impl Plan {
@@ -53,9 +55,10 @@ impl Plan {
 
     /// How long calls are counted.
     fn span(self) -> Span {
+        let usual = Duration::from_millis(if self.quick { 700 } else { 1_500 });
         Span {
             warm_up: Duration::from_millis(300),
-            counted: Duration::from_millis(if self.quick { 700 } else { 1_500 }),
+            counted: self.seconds.map_or(usual, Duration::from_secs),
         }
     }
 
@@ -70,6 +73,7 @@ fn main() -> Result<()> {
     let mut plan = Plan {
         quick: false,
         workers: 0,
+        seconds: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -77,6 +81,7 @@ fn main() -> Result<()> {
             child::SERVE_BARE => return bare::serve(&mut arguments),
             "--quick" => plan.quick = true,
             "--workers" => plan.workers = arguments.next().context("--workers N")?.parse()?,
+            "--seconds" => plan.seconds = Some(arguments.next().context("--seconds N")?.parse()?),
             // What cargo says to every bench.
             "--bench" => {}
             filter => filters.push(filter.to_owned()),

@@ -69,19 +69,17 @@ pub(crate) async fn reads(client: &mut Sessions, session_ids: &[String]) -> Resu
 
 /// Writes sessions in turn, a question and its answer a call.
 async fn interleave(client: &Sessions, session_ids: &[String]) -> Result<()> {
-    for number in (0..READ_MESSAGES).step_by(TURN_ENTRIES) {
-        let calls = session_ids.iter().map(|session_id| {
-            let mut client = client.clone();
-            let entries = (number..number + TURN_ENTRIES).map(rows::entry).collect();
-            let session_id = session_id.clone();
-            async move { client::append(&mut client, session_id, entries).await }
-        });
-        stream::iter(calls)
-            .buffer_unordered(INTERLEAVED)
-            .try_collect::<()>()
-            .await?;
-    }
-    Ok(())
+    let turns = (0..READ_MESSAGES).step_by(TURN_ENTRIES);
+    let calls = turns.flat_map(|number| session_ids.iter().map(move |session_id| (number, session_id)));
+    let calls = calls.map(|(number, session_id)| {
+        let mut client = client.clone();
+        let entries = (number..number + TURN_ENTRIES).map(rows::entry).collect();
+        async move { client::append(&mut client, session_id.clone(), entries).await }
+    });
+    stream::iter(calls)
+        .buffer_unordered(INTERLEAVED)
+        .try_collect()
+        .await
 }
 
 pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::pb::ErrorReason;
-use crate::{service, store};
+use crate::service::{self, StoreError};
 
 mod refusal;
 
@@ -99,15 +99,15 @@ fn name(reason: ErrorReason) -> &'static str {
 impl From<service::Error> for Status {
     fn from(error: service::Error) -> Self {
         match error {
-            service::Error::Store(store::Error::Refused(refusal)) => refusal.into(),
-            service::Error::Store(store::Error::Unavailable { operation, source }) => {
+            service::Error::Store(StoreError::Refused(refusal)) => refusal.into(),
+            service::Error::Store(StoreError::Unavailable { operation, source }) => {
                 tracing::error!(operation, error = chain(&*source), "the store does not answer");
                 let message = "storage does not answer; it is not known whether the call took effect";
                 Draft::new(Code::Unavailable, ErrorReason::StoreUnavailable, message)
                     .retry()
                     .finish()
             }
-            service::Error::Store(store::Error::Corrupt { row, reason }) => {
+            service::Error::Store(StoreError::Corrupt { row, reason }) => {
                 tracing::error!(row, reason, "stored data is damaged");
                 Draft::new(Code::DataLoss, ErrorReason::DataCorrupt, "stored data is damaged").finish()
             }

@@ -1,3 +1,5 @@
+//! The handlers over the memory store, without a wire.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -16,11 +16,14 @@ pub fn item(item: pb::Item, fresh: impl FnOnce() -> Uuid, limits: &Limits) -> Re
     let Some(kind) = value::item_kind(item.kind) else {
         return Err(Invalid::new(
             "kind",
-            "must be a kind of item that this version knows",
+            "must be set to a kind of item, from USER_MESSAGE to ERROR",
         ));
     };
     let Some(status) = value::status(item.status) else {
-        return Err(Invalid::new("status", "must be a status that this version knows"));
+        return Err(Invalid::new(
+            "status",
+            "must be set to a status, from QUEUED to CANCELED",
+        ));
     };
     for (at, block) in item.content.iter().enumerate() {
         message::block(block).map_err(|rule| Invalid::new(format!("content[{at}]"), rule))?;

@@ -1,3 +1,5 @@
+//! Bodies: byte for byte what came in, checked and counted once.
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use uuid::Uuid;
@@ -127,7 +129,7 @@ fn a_message_id_is_the_entry_id() {
         id: Some(EntryId::parse(id, "entry_id").expect("an id")),
         ..given(Kind::Message, body)
     };
-    assert_eq!(refused(with_id("a", said("b"))), "message.message_id");
+    assert_eq!(refused(with_id("a", said("b"))), "entry_id");
     assert_eq!(refused(given(Kind::Message, said("a/b"))), "message.message_id");
     for entry in [
         with_id("a", said("a")),

@@ -89,7 +89,7 @@ impl Append {
             return Err(Error::Input("nothing came in on standard input".into()));
         };
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&answer))?);
+            return Ok(json::print(screen, &json::value(&answer)?)?);
         }
         let session = answer.session.unwrap_or_default();
         writeln!(screen, "{}", screen.look.bold(&session.session_id))?;
@@ -163,8 +163,13 @@ impl Batches {
             }
             let entry = json::parse(&text).map_err(|error| {
                 let added = self.answer.as_ref().map_or(0, |answer| answer.entries_added);
+                let (column, reason) = (error.column(), error.to_string());
+                // Where it is in the line; the parser has only seen this one.
+                let reason = reason
+                    .rsplit_once(" at line ")
+                    .map_or(reason.as_str(), |(reason, _)| reason);
                 Error::Input(format!(
-                    "line {number} is no entry: {error}; {added} were added before it"
+                    "line {number}, column {column}: {reason}; {added} entries were added before"
                 ))
             })?;
             batch.push(entry);

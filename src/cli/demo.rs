@@ -13,15 +13,15 @@ use clap::Args;
 
 use super::append::said;
 use super::error::Error;
+use super::message::is_user;
 use super::pick::Scope;
 use super::sessions;
 use super::show::Reading;
 use super::term::Screen;
-use super::transcript::is_user;
 use crate::client::play::{Player, Script, expect, openai};
 use crate::client::{Client, request_id};
 use crate::pb::client::fork_session_request::Point;
-use crate::pb::client::{self as pb, Role};
+use crate::pb::client::{self as pb, MessageView, Role};
 use crate::shutdown::Requests;
 
 mod host;
@@ -60,14 +60,16 @@ impl Demo {
         let mut requests = Requests::listen()?;
         let host = Host::start(self.data, self.listen).await?;
         let told = tokio::select! {
-            told = tell(screen, &host, scripts, !self.exit) => told,
-            _ = requests.next() => Ok(()),
+            told = tell(screen, &host, scripts) => told.map(|()| !self.exit),
+            // Whoever ends it in mid-story has heard enough.
+            _ = requests.next() => Ok(false),
         };
-        if told.is_ok() && !self.exit {
+        if let Ok(true) = told {
+            Story::new(screen, &host).stays()?;
             requests.next().await;
         }
         host.stop().await;
-        told
+        told.map(drop)
     }
 }
 
@@ -92,7 +94,7 @@ fn scripts(input: Option<&Path>) -> Result<Vec<Script>, Error> {
 }
 
 /// Tells the story with the first conversation; the others are played, saved and compared in a line each.
-async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>, stays: bool) -> Result<(), Error> {
+async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>) -> Result<(), Error> {
     let client = Client::connect(host.address(), "").await?;
     let mut story = Story::new(screen, host);
     let mut scripts = scripts.into_iter();
@@ -106,6 +108,9 @@ async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>, stays: boo
         let id = script.id.clone();
         let mut player = open(&client, script).await?;
         player.turns().await?;
+        if player.expected().is_empty() {
+            continue;
+        }
         let session = player.save(None).await?.session.unwrap_or_default();
         read_back(&client, &player, &session).await?;
         story.also_played(&id, &session)?;
@@ -115,8 +120,7 @@ async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>, stays: boo
         ..Default::default()
     };
     let (all, _) = sessions::list(&client, wanted, 20).await?;
-    story.list(&all)?;
-    story.end(stays)
+    story.list(&all)
 }
 
 /// Plays a script turn by turn, saves after every turn, and reads everything back.
@@ -130,7 +134,11 @@ async fn live(story: &mut Story<'_>, client: &Client, script: Script) -> Result<
         }
         story.turn(player.played().len(), &turn, saved.message_count)?;
     }
-    let session = saved.session.unwrap_or_default();
+    let Some(session) = saved.session else {
+        return Err(Error::Input(
+            "nobody says anything in the first conversation".into(),
+        ));
+    };
     story.by_hand(player.thread())?;
     let read = read_back(client, &player, &session).await?;
     story.read_back(&session, &read)?;
@@ -148,13 +156,13 @@ async fn read_back(
     session: &pb::Session,
 ) -> Result<Vec<pb::Message>, Error> {
     let expected = player.expected();
-    let visible = messages(client, session, false).await?;
-    let context = messages(client, session, true).await?;
+    let visible = messages(client, session, MessageView::Visible).await?;
+    let context = messages(client, session, MessageView::Context).await?;
     for read in [&visible, &context] {
         let differences = expect::differences(&expected, read);
         if let Some(first) = differences.first() {
             let count = differences.len();
-            return Err(Error::Input(format!(
+            return Err(Error::Answer(format!(
                 "what came back is not what was played ({count} differences): {first}"
             )));
         }
@@ -164,7 +172,7 @@ async fn read_back(
 
 /// Forks before the user message in the middle, asks something else there, and looks at the parent again.
 async fn fork(story: &mut Story<'_>, client: &Client, parent: &pb::Session) -> Result<(), Error> {
-    let read = messages(client, parent, false).await?;
+    let read = messages(client, parent, MessageView::Visible).await?;
     let users = read.iter().filter(|message| is_user(message)).count();
     if users == 0 {
         return Ok(());
@@ -187,16 +195,20 @@ async fn fork(story: &mut Story<'_>, client: &Client, parent: &pb::Session) -> R
         ..Default::default()
     };
     client.sessions().append_entries(request).await?;
-    if messages(client, parent, false).await? != read {
-        return Err(Error::Input(
+    if messages(client, parent, MessageView::Visible).await? != read {
+        return Err(Error::Answer(
             "the parent is not what it was before the fork".into(),
         ));
     }
     story.fork(parent, &fork, number, &answer.removed_message.unwrap_or_default())
 }
 
-async fn messages(client: &Client, session: &pb::Session, context: bool) -> Result<Vec<pb::Message>, Error> {
-    Reading::open(client, &session.session_id, context)
+async fn messages(
+    client: &Client,
+    session: &pb::Session,
+    view: MessageView,
+) -> Result<Vec<pb::Message>, Error> {
+    Reading::open(client, &session.session_id, view)
         .await?
         .all()
         .await

@@ -52,6 +52,9 @@ pub(crate) enum Error {
     /// What was typed or piped in cannot be taken.
     #[error("{0}")]
     Input(String),
+    /// What came back cannot be used, or is not what it should be.
+    #[error("{0}")]
+    Answer(String),
     /// The command line is wrong in a way that only shows when it is read as a whole.
     #[error("{0}")]
     Usage(String),
@@ -89,6 +92,7 @@ impl Error {
             | Self::TooFarBack { .. }
             | Self::Ambiguous { .. }
             | Self::Input(_)
+            | Self::Answer(_)
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => Some(EXIT_REFUSED),
@@ -135,6 +139,7 @@ impl Error {
             Self::Unmatched { .. }
             | Self::TooFarBack { .. }
             | Self::Input(_)
+            | Self::Answer(_)
             | Self::Usage(_)
             | Self::Declined
             | Self::Io(_)

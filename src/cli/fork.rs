@@ -9,7 +9,7 @@ use super::pick::{self, Pick, Scope};
 use super::remote::Remote;
 use super::show::count;
 use super::term::{Screen, clean, line};
-use super::{json, transcript};
+use super::{json, message};
 use crate::client::request_id;
 use crate::pb::client::{self as pb, fork_session_request::Point};
 
@@ -80,7 +80,7 @@ impl Fork {
         };
         let answer = client.sessions().fork_session(request).await?.into_inner();
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&answer))?);
+            return Ok(json::print(screen, &json::value(&answer)?)?);
         }
         let (look, fork) = (screen.look, answer.session.unwrap_or_default());
         writeln!(screen, "{}", look.bold(&fork.session_id))?;
@@ -97,7 +97,7 @@ impl Fork {
                 "\n{}",
                 look.dim("the message that was cut, to edit and ask again:")
             )?;
-            writeln!(screen, "{}", clean(&transcript::text(&removed)))?;
+            writeln!(screen, "{}", clean(&message::text(&removed)))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use prost_reflect::{
 use serde_json::Value;
 use serde_json::ser::Formatter;
 
+use super::error::Error;
 use super::term::is_bidi;
 use crate::pb;
 
@@ -29,24 +30,26 @@ macro_rules! named {
 
 named! { AppendEntriesResponse Entry ForkSessionResponse Item Message SaveSessionResponse Session Thread Turn }
 
+// What the demo prints as calls to make by hand.
+#[cfg(test)]
+named! { AppendItemsRequest CreateThreadRequest FinishTurnRequest StartTurnRequest }
+
 /// The JSON form of a message.
-pub(crate) fn value<M: Named>(message: &M) -> Value {
+pub(crate) fn value<M: Named>(message: &M) -> Result<Value, Error> {
     let options = SerializeOptions::new()
         .stringify_64_bit_integers(false)
         .use_proto_field_name(true)
         .skip_default_fields(false);
+    // A time, for one, may be beyond what RFC 3339 can say.
+    let unusable = |reason: String| Error::Answer(format!("a {} has no JSON form: {reason}", M::NAME));
     DynamicMessage::decode(descriptor(M::NAME), message.encode_to_vec().as_slice())
-        .ok()
-        .and_then(|message| {
-            message
-                .serialize_with_options(serde_json::value::Serializer, &options)
-                .ok()
-        })
-        .expect("a message of the protos has a JSON form")
+        .map_err(|error| unusable(error.to_string()))?
+        .serialize_with_options(serde_json::value::Serializer, &options)
+        .map_err(|error| unusable(error.to_string()))
 }
 
 /// The JSON form of a list.
-pub(crate) fn values<M: Named>(messages: &[M]) -> Value {
+pub(crate) fn values<M: Named>(messages: &[M]) -> Result<Value, Error> {
     messages.iter().map(value).collect()
 }
 
@@ -126,7 +129,7 @@ mod tests {
             }),
             ..Default::default()
         };
-        let json = value(&message);
+        let json = value(&message).unwrap();
         assert_eq!(json["role"], "ROLE_ASSISTANT");
         assert_eq!(json["usage"]["input_tokens"], 1_u64 << 60);
         assert_eq!(json["create_time"], "1970-01-01T00:00:01.500Z");
@@ -134,6 +137,21 @@ mod tests {
         assert_eq!(json["agent_path"], "");
         assert_eq!(json["content"][0].get("text"), None);
         assert_eq!(parse::<pb::Message>(&json.to_string()).unwrap(), message);
+    }
+
+    #[test]
+    fn a_time_that_has_no_json_form_is_an_error() {
+        let create_time = Some(prost_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        });
+        assert!(
+            value(&pb::Message {
+                create_time,
+                ..Default::default()
+            })
+            .is_err()
+        );
     }
 
     #[test]
@@ -156,7 +174,7 @@ mod tests {
             ..Default::default()
         };
         let mut out = Vec::new();
-        print(&mut out, &value(&message)).unwrap();
+        print(&mut out, &value(&message).unwrap()).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains(r#""a\u009bb\u202e\u007fc\u001bé""#), "{out}");
         assert_eq!(parse::<pb::Message>(&out).unwrap(), message);

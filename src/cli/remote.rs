@@ -15,17 +15,25 @@ pub(crate) struct Remote {
     #[arg(
         long,
         env = "SESSIOND_ADDR",
+        hide_env_values = true,
         default_value = "127.0.0.1:50551",
         help_heading = "Server"
     )]
     pub(crate) addr: Address,
     /// The certificate, in PEM, that an https:// server must show, or that of the authority which signed it.
-    #[arg(long, env = "SESSIOND_CA", value_name = "FILE", help_heading = "Server")]
+    #[arg(
+        long,
+        env = "SESSIOND_CA",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Server"
+    )]
     pub(crate) ca: Option<PathBuf>,
     /// The namespace to work in; empty means `default`.
     #[arg(
         long,
         env = "SESSIOND_NAMESPACE",
+        hide_env_values = true,
         default_value = "",
         hide_default_value = true,
         value_name = "NAME",

@@ -62,7 +62,7 @@ impl Rm {
             .session
             .unwrap_or_default();
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&session))?);
+            return Ok(json::print(screen, &json::value(&session)?)?);
         }
         if self.force {
             writeln!(screen, "{} is gone", named(&session))?;
@@ -96,7 +96,7 @@ impl Restore {
             .session
             .unwrap_or_default();
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&session))?);
+            return Ok(json::print(screen, &json::value(&session)?)?);
         }
         writeln!(screen, "{} is back", named(&session))?;
         Ok(())

@@ -43,7 +43,7 @@ impl Save {
         };
         let answer = client.sessions().save_session(request).await?.into_inner();
         if self.remote.json {
-            return Ok(json::print(screen, &json::value(&answer))?);
+            return Ok(json::print(screen, &json::value(&answer)?)?);
         }
         let look = screen.look;
         let session = answer.session.unwrap_or_default();

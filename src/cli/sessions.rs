@@ -75,7 +75,7 @@ impl Ls {
         let as_json = self.remote.json;
         let (sessions, more) = list(&client, self.request(), limit).await?;
         if as_json {
-            json::print(screen, &json::values(&sessions))?;
+            json::print(screen, &json::values(&sessions)?)?;
         } else if sessions.is_empty() {
             writeln!(screen, "no sessions")?;
         } else {

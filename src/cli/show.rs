@@ -9,8 +9,8 @@ use super::error::Error;
 use super::pick::{self, Pick, Scope};
 use super::remote::Remote;
 use super::term::{Screen, line};
-use super::transcript::{self, Transcript};
-use super::{json, sessions, when};
+use super::transcript::{Detail, Transcript};
+use super::{json, message, sessions, when};
 use crate::client::Client;
 use crate::pb::client::{self as pb, MessageView};
 
@@ -42,13 +42,19 @@ impl Show {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
         let client = self.remote.connect().await?;
         let session = pick::session(&client, &self.session, Scope::All).await?;
-        let printer = Transcript::new(screen.look, self.full);
-        let mut first = true;
+        let printer = Transcript::new(screen.look, Detail::asked(self.full));
+        let view = if self.context {
+            MessageView::Context
+        } else {
+            MessageView::Visible
+        };
+        let mut reading = Reading::open(&client, &session.session_id, view).await?;
         self.head(screen, &session)?;
+        let mut first = true;
         let mut print = |screen: &mut Screen, (number, message): Numbered| -> Result<(), Error> {
             if self.remote.json {
                 write!(screen, "{}", if first { "\n" } else { ",\n" })?;
-                json::write(screen, &json::value(&message))?;
+                json::write(screen, &json::value(&message)?)?;
             } else {
                 let note = number.map(|number| format!("#{number}")).unwrap_or_default();
                 printer.message(screen, &message, &note)?;
@@ -57,7 +63,6 @@ impl Show {
             Ok(())
         };
         let mut waiting = VecDeque::new();
-        let mut reading = Reading::open(&client, &session.session_id, self.context).await?;
         while let Some(message) = reading.next().await? {
             match self.last {
                 None => print(screen, message)?,
@@ -81,7 +86,7 @@ impl Show {
     fn head(&self, screen: &mut Screen, session: &pb::Session) -> Result<(), Error> {
         if self.remote.json {
             write!(screen, "{{\"session\":")?;
-            json::write(screen, &json::value(session))?;
+            json::write(screen, &json::value(session)?)?;
             return Ok(write!(screen, ",\"messages\":[")?);
         }
         let look = screen.look;
@@ -122,13 +127,8 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Opens the context view, or the visible list.
-    pub(crate) async fn open(client: &Client, session_id: &str, context: bool) -> Result<Self, Error> {
-        let view = if context {
-            MessageView::Context
-        } else {
-            MessageView::Visible
-        };
+    /// Opens a view.
+    pub(crate) async fn open(client: &Client, session_id: &str, view: MessageView) -> Result<Self, Error> {
         let request = pb::ReadMessagesRequest {
             namespace: client.namespace(),
             session_id: session_id.to_owned(),
@@ -136,10 +136,14 @@ impl Reading {
             ..Default::default()
         };
         let stream = client.sessions().read_messages(request).await?.into_inner();
+        let users = match view {
+            MessageView::Unspecified | MessageView::Visible => Some(0),
+            MessageView::Context => None,
+        };
         Ok(Self {
             stream,
             ready: Vec::new().into_iter(),
-            users: (!context).then_some(0),
+            users,
         })
     }
 
@@ -147,7 +151,7 @@ impl Reading {
     pub(crate) async fn next(&mut self) -> Result<Option<Numbered>, Error> {
         loop {
             if let Some(message) = self.ready.next() {
-                let number = self.users.filter(|_| transcript::is_user(&message));
+                let number = self.users.filter(|_| message::is_user(&message));
                 self.users = self.users.map(|users| users + u64::from(number.is_some()));
                 return Ok(Some((number, message)));
             }

@@ -11,7 +11,7 @@ use super::sessions::{list_threads, short};
 use super::show::count;
 use super::table::{self, Column};
 use super::term::{Screen, line};
-use super::transcript::Transcript;
+use super::transcript::{Detail, Transcript};
 use super::{json, when};
 use crate::client::Client;
 use crate::pb::client::{self as pb, ItemKind, ThreadState, TurnStatus};
@@ -76,7 +76,7 @@ impl Threads {
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         let (threads, more) = list_threads(&client, request, limit).await?;
         if self.remote.json {
-            json::print(screen, &json::values(&threads))?;
+            json::print(screen, &json::values(&threads)?)?;
         } else if threads.is_empty() {
             writeln!(screen, "no threads")?;
         } else {
@@ -97,9 +97,9 @@ impl Thread {
         let (turns, items) = items(&client, &thread.thread_id).await?;
         if self.remote.json {
             let all = serde_json::json!({
-                "thread": json::value(&thread),
-                "turns": json::values(&turns),
-                "items": json::values(&items),
+                "thread": json::value(&thread)?,
+                "turns": json::values(&turns)?,
+                "items": json::values(&items)?,
             });
             return Ok(json::print(screen, &all)?);
         }
@@ -130,7 +130,7 @@ impl Thread {
                 let turn = turns.iter().find(|turn| turn.turn_id == turn_id);
                 turn_head(screen, turn_id, turn)?;
             }
-            print_item(screen, item, self.full)?;
+            print_item(screen, item, Detail::asked(self.full))?;
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ fn turn_head(screen: &mut Screen, turn_id: &str, turn: Option<&pb::Turn>) -> Res
     Ok(())
 }
 
-fn print_item(screen: &mut Screen, item: &pb::Item, whole: bool) -> Result<(), Error> {
+fn print_item(screen: &mut Screen, item: &pb::Item, detail: Detail) -> Result<(), Error> {
     let look = screen.look;
     let status = match item.status() {
         TurnStatus::Completed => "",
@@ -246,7 +246,7 @@ fn print_item(screen: &mut Screen, item: &pb::Item, whole: bool) -> Result<(), E
     let head = format!("  {:>3}  {}  {status}", item.seq, kind(item.kind()));
     let text = format!("{}  {}", look.dim(head.trim_end()), line(&item.summary));
     writeln!(screen, "{}", text.trim_end())?;
-    let printer = Transcript::new(look, whole);
+    let printer = Transcript::new(look, detail);
     Ok(item
         .content
         .iter()

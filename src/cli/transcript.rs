@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use console::Style;
 
+use super::message::is_tool_result;
 use super::term::{Look, clean, line};
 use super::when;
 use crate::pb::client::content_block::Block;
@@ -18,13 +19,29 @@ const DEPTH_MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transcript {
     look: Look,
-    whole: bool,
+    detail: Detail,
+}
+
+/// How much of tool inputs and outputs is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Their beginning.
+    Cut,
+    /// All of it.
+    Whole,
+}
+
+impl Detail {
+    /// All of it if that is asked for.
+    pub(crate) fn asked(full: bool) -> Self {
+        if full { Self::Whole } else { Self::Cut }
+    }
 }
 
 impl Transcript {
-    /// Prints as `look` says; with `whole`, tool inputs and outputs are not cut.
-    pub(crate) fn new(look: Look, whole: bool) -> Self {
-        Self { look, whole }
+    /// Prints as `look` says.
+    pub(crate) fn new(look: Look, detail: Detail) -> Self {
+        Self { look, detail }
     }
 
     /// Prints a message; `note` stands beside who speaks.
@@ -155,7 +172,7 @@ impl Transcript {
 
     fn cut(self, text: &str) -> String {
         match text.char_indices().nth(TOOL_TEXT_CHARS) {
-            Some((at, _)) if !self.whole => {
+            Some((at, _)) if self.detail == Detail::Cut => {
                 format!(
                     "{}… ({} more characters: --full)",
                     &text[..at],
@@ -165,28 +182,6 @@ impl Transcript {
             Some(_) | None => text.to_owned(),
         }
     }
-}
-
-/// Whether a message holds nothing but tool results.
-pub(crate) fn is_tool_result(message: &pb::Message) -> bool {
-    message
-        .content
-        .iter()
-        .all(|block| matches!(block.block, Some(Block::ToolResult(_))))
-}
-
-/// Whether a message is one that `fork --before` may name.
-pub(crate) fn is_user(message: &pb::Message) -> bool {
-    message.role() == Role::User && !is_tool_result(message)
-}
-
-/// The text of a message, without anything else.
-pub(crate) fn text(message: &pb::Message) -> String {
-    let texts = message.content.iter().filter_map(|block| match &block.block {
-        Some(Block::Text(text)) => Some(text.text.as_str()),
-        Some(_) | None => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// JSON text without the blanks between its tokens; anything else comes out nearly as it went in. Values are not read,
@@ -217,9 +212,9 @@ mod tests {
     use super::*;
     use crate::client::play;
 
-    fn printed(message: &pb::Message, whole: bool) -> String {
+    fn printed(message: &pb::Message, detail: Detail) -> String {
         let mut out = Vec::new();
-        Transcript::new(Look::PLAIN, whole)
+        Transcript::new(Look::PLAIN, detail)
             .message(&mut out, message, "#0")
             .unwrap();
         String::from_utf8(out).unwrap()
@@ -245,7 +240,7 @@ mod tests {
             vec![play::text("Let me look.\n\nNow:"), Block::ToolUse(call)],
         );
         assert_eq!(
-            printed(&told, false),
+            printed(&told, Detail::Cut),
             "assistant  #0\n  Let me look.\n\n  Now:\n  → find {\"q\":\"a b\",\"n\":1e400}\n\n"
         );
         let result = pb::ToolResultBlock {
@@ -254,7 +249,7 @@ mod tests {
             is_error: true,
         };
         assert_eq!(
-            printed(&message(Role::User, vec![Block::ToolResult(result)]), false),
+            printed(&message(Role::User, vec![Block::ToolResult(result)]), Detail::Cut),
             "tool  #0\n  ← error no␛[2J\n\n"
         );
     }
@@ -271,7 +266,7 @@ mod tests {
         };
         let told = message(Role::User, vec![Block::Image(image), Block::Opaque(opaque)]);
         assert_eq!(
-            printed(&told, false),
+            printed(&told, Detail::Cut),
             "user  #0\n  [image image/png 2 KiB]\n  [opaque next 2 B]\n\n"
         );
     }
@@ -283,8 +278,8 @@ mod tests {
             ..Default::default()
         };
         let told = message(Role::User, vec![Block::ToolResult(result)]);
-        assert!(printed(&told, false).contains("… (100 more characters: --full)"));
-        assert!(printed(&told, true).contains(&"é".repeat(500)));
+        assert!(printed(&told, Detail::Cut).contains("… (100 more characters: --full)"));
+        assert!(printed(&told, Detail::Whole).contains(&"é".repeat(500)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A failed call, taken apart: its code, its reason, and what is wrong with the request.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -50,10 +51,7 @@ impl From<Status> for Failure {
         Self {
             code: status.code(),
             reason: info.map(|info| info.reason.clone()),
-            message: match status.message() {
-                "" => status.code().description().to_owned(),
-                message => message.to_owned(),
-            },
+            message: message(&status),
             metadata: info
                 .map(|info| info.metadata.clone().into_iter().collect())
                 .unwrap_or_default(),
@@ -66,6 +64,19 @@ impl From<Status> for Failure {
                 .collect(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
         }
+    }
+}
+
+/// What the status says; one that the transport made up says little, so that its cause is named too.
+fn message(status: &Status) -> String {
+    let said = match status.message() {
+        "" => status.code().description(),
+        said => said,
+    };
+    let causes = std::iter::successors(status.source(), |&cause| cause.source());
+    match causes.last() {
+        Some(cause) if cause.to_string() != said => format!("{said}: {cause}"),
+        Some(_) | None => said.to_owned(),
     }
 }
 

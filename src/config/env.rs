@@ -65,10 +65,12 @@ pub fn unknown(env: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Strin
 
 /// Variables that other parts read.
 fn is_known(name: &str) -> bool {
-    const OTHERS: [&str; 4] = [
+    const OTHERS: [&str; 6] = [
         FILE_VARIABLE,
         "SESSIOND_ADDR",
+        "SESSIOND_CA",
         "SESSIOND_NAMESPACE",
+        "SESSIOND_SEED",
         "SESSIOND_SOAK",
     ];
     OTHERS.contains(&name) || is_service_link(name)

@@ -1,3 +1,5 @@
+//! What is read, what is refused, and what goes before what.
+
 use std::error::Error as _;
 
 use super::*;

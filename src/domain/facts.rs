@@ -73,6 +73,7 @@ pub struct Facts {
 struct Pending {
     any: bool,
     sessions: bool,
+    dropped_receipts: bool,
     appended: HashSet<LogId>,
     ended_turns: HashSet<(LogId, TurnId)>,
 }
@@ -165,7 +166,8 @@ impl Facts {
     /// has to be written first.
     pub fn store_can_answer(&self, need: &Need) -> bool {
         match need {
-            Need::Receipt(..) | Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
+            Need::Receipt(..) => !self.pending.dropped_receipts,
+            Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
             Need::Family(..) | Need::HighestFork(..) => !self.pending.sessions,
             Need::Entries(log, ..) => log
                 .path
@@ -273,10 +275,11 @@ impl Facts {
                 self.items.retain(|(j, t, _), _| j != journal || t != turn);
                 self.pending.ended_turns.insert((*journal, turn.clone()));
             }
-            Effect::DropReceipts { .. }
-            | Effect::DropRows { .. }
-            | Effect::Loosen(..)
-            | Effect::Fasten(_) => {}
+            Effect::DropReceipts { .. } => {
+                self.receipts.clear();
+                self.pending.dropped_receipts = true;
+            }
+            Effect::DropRows { .. } | Effect::Loosen(..) | Effect::Fasten(_) => {}
         }
     }
 

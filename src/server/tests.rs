@@ -1,3 +1,5 @@
+//! The server over TCP and a unix socket, in this process.
+
 use std::time::Instant;
 
 use futures_util::stream::pending;
@@ -104,6 +106,35 @@ async fn a_shutdown_does_not_wait_for_those_who_watch() {
         assert_eq!(ended.code(), Code::Unavailable);
         assert!(ended.get_details_retry_info().is_some());
     }
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_grace_is_cut_off() {
+    let running = start(|config| config.server.shutdown_grace_s = 0)
+        .await
+        .expect("started");
+    let mut grpc = tonic::client::Grpc::new(connect(format!("http://{}", running.addr())).await);
+    grpc.ready().await.expect("ready");
+    let path = "/sessiond.v1.SessionService/GetSession".parse().expect("a path");
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    // A request that never comes to its end.
+    let request = tonic::Request::new(pending());
+    let call = tokio::spawn(async move { grpc.streaming(request, path, codec).await.map(|_| ()) });
+    let begun = async {
+        while running.stop.calls.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), begun)
+        .await
+        .expect("the call began");
+    assert_eq!(running.shutdown().await, Drained::CutOff { calls: 1 });
+    let refused = call.await.expect("no panic").expect_err("cut off");
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(
+        refused.get_details_error_info().expect("an ErrorInfo").reason,
+        "SHUTTING_DOWN"
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::body;
 use crate::domain::fork::Count;
@@ -132,6 +132,10 @@ impl Service {
             from: window.end,
         };
         let rows = self.store.entries(&session.tip.log, range, bound).await?;
+        if rows.is_empty() {
+            let log = format!("log {}", session.tip.log.id);
+            return Err(store::Error::corrupt(log, "entries are missing").into());
+        }
         let next = match window.end {
             End::Oldest => rows.last().map(|entry| entry.meta.seq).filter(|seq| *seq < to),
             End::Newest => rows
@@ -182,11 +186,12 @@ impl Service {
         let checkpoint = self.entry_at(tip, at).await?;
         let damaged = |error| store::Error::corrupt(format!("entry {at} of log {}", tip.log.id), error);
         let checkpoint = body::checkpoint(&checkpoint.body).map_err(damaged)?;
-        let (head, after, left_out) = if checkpoint.summary_message_id.is_empty() {
-            (checkpoint.context, at, None)
-        } else {
-            self.pointed(tip, &checkpoint).await?
-        };
+        let (head, after, left_out) =
+            if !checkpoint.context.is_empty() || checkpoint.summary_message_id.is_empty() {
+                (checkpoint.context, at, None)
+            } else {
+                self.pointed(tip, &checkpoint).await?
+            };
         let head = stream::iter(chunks(head)).map(Ok);
         let rest = self.bodies(tip, after, move |entry| {
             is_context(entry) && Some(entry.meta.seq) != left_out
@@ -282,28 +287,36 @@ fn in_range(from: u64, count: u64) -> Result<(), Error> {
     }
 }
 
-/// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent.
-fn limited(
-    messages: impl Stream<Item = Result<Vec<Bytes>, Error>> + Send + 'static,
-    skip: u64,
-    take: u64,
-) -> Messages {
-    let cut = messages.scan((skip, take), |(skip, take), chunk| {
-        if *take == 0 {
-            return std::future::ready(None);
-        }
-        let chunk = chunk.map(|mut chunk| {
-            let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(chunk.len());
-            chunk.drain(..skipped);
-            *skip -= skipped as u64;
-            chunk.truncate(usize::try_from(*take).unwrap_or(usize::MAX));
-            *take -= chunk.len() as u64;
-            chunk
-        });
-        std::future::ready(Some(chunk))
-    });
-    cut.try_filter(|chunk| std::future::ready(!chunk.is_empty()))
-        .boxed()
+/// Leaves out the first `skip` messages and ends after `take`; empty chunks are not sent. Past the end of
+/// what is there, `skip` is out of range.
+fn limited(messages: Messages, skip: u64, take: u64) -> Messages {
+    let start = (messages, skip, take, 0_u64);
+    let cut = stream::try_unfold(
+        start,
+        |(mut messages, mut skip, mut take, mut count)| async move {
+            while take > 0 {
+                let Some(chunk) = messages.next().await else {
+                    return if skip > 0 {
+                        Err(Refusal::IndexOutOfRange { count }.into())
+                    } else {
+                        Ok(None)
+                    };
+                };
+                let mut chunk = chunk?;
+                count += chunk.len() as u64;
+                let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+                chunk.drain(..skipped);
+                skip -= skipped as u64;
+                chunk.truncate(usize::try_from(take).unwrap_or(usize::MAX));
+                take -= chunk.len() as u64;
+                if !chunk.is_empty() {
+                    return Ok(Some((chunk, (messages, skip, take, count))));
+                }
+            }
+            Ok(None)
+        },
+    );
+    cut.boxed()
 }
 
 /// Messages in chunks of at most 2 MiB or one message.

@@ -172,16 +172,8 @@ impl Service {
             turn,
             after: after.unwrap_or(Seq::ZERO),
         };
-        let wanted = Bound {
-            rows: bound.rows + 1,
-            ..bound
-        };
-        let mut items = self.store.items(thread.journal, &query, wanted).await?;
-        let bytes_full = items.len() < wanted.rows
-            && items.iter().map(|item| item.body.len()).sum::<usize>() >= bound.bytes;
-        let more = items.len() > bound.rows || bytes_full;
-        items.truncate(bound.rows);
-        let next = items.last().map(|item| item.seq).filter(|_| more);
+        let items = self.store.items(thread.journal, &query, bound).await?;
+        let next = self.more_items(&thread, &query, items.last()).await?;
         let named: BTreeSet<TurnId> = items
             .iter()
             .map(|item| item.turn.clone())
@@ -190,6 +182,28 @@ impl Service {
         let named: Vec<TurnId> = named.into_iter().collect();
         let turns = self.store.turns(thread.journal, &named).await?;
         Ok(ItemsPage { items, turns, next })
+    }
+
+    /// The seq that the next page follows. Where a page ends is the store's affair, so it is asked whether
+    /// anything comes after.
+    async fn more_items(
+        &self,
+        thread: &Thread,
+        query: &query::Items,
+        last: Option<&Item>,
+    ) -> Result<Option<Seq>, Error> {
+        let Some(last) = last.map(|item| item.seq).filter(|seq| seq.0 < thread.items) else {
+            return Ok(None);
+        };
+        let rest = query::Items {
+            after: last,
+            turn: query.turn.clone(),
+        };
+        let more = self
+            .store
+            .items(thread.journal, &rest, Bound { rows: 1, bytes: 0 })
+            .await?;
+        Ok((!more.is_empty()).then_some(last))
     }
 
     async fn standing_thread(&self, call: Call, command: ThreadCommand) -> Result<Arc<Thread>, Error> {

@@ -1,3 +1,5 @@
+//! Rounds of upkeep over the memory store.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;

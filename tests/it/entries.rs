@@ -150,10 +150,7 @@ async fn a_message_and_its_entry_have_one_id() {
         entry_id: "d".into(),
         ..entry(named("e", user("4")))
     };
-    invalid(
-        client.append_or(&id, vec![entry(user("5")), two]).await,
-        "entries[1].entry_id",
-    );
+    invalid(client.append_or(&id, vec![entry(user("5")), two]).await, "_id");
     assert_eq!(client.session(&id).await.entry_count, 3, "all or nothing");
 }
 

@@ -9,9 +9,17 @@
 
 mod support;
 
+mod cli;
+mod conversations;
+mod crash;
+mod discovery;
 mod entries;
 mod forks;
 mod requests;
+mod restart;
 mod saves;
 mod sessions;
+mod shutdown;
 mod threads;
+mod tidy;
+mod trouble;

@@ -60,6 +60,10 @@ def text_block(text):
     return entry_pb2.ContentBlock(text=entry_pb2.TextBlock(text=text))
 
 
+def item(kind: int, text: str) -> thread_pb2.Item:
+    return thread_pb2.Item(kind=kind, status=thread_pb2.TURN_STATUS_COMPLETED, content=[text_block(text)])
+
+
 def message_entry(role, *blocks):
     return entry_pb2.Entry(message=entry_pb2.Message(role=role, content=blocks))
 
@@ -171,8 +175,8 @@ def run_thread(threads):
         thread_id=thread.thread_id,
         turn_id=turn.turn_id,
         items=[
-            thread_pb2.Item(kind=thread_pb2.ITEM_KIND_USER_MESSAGE, content=[text_block(QUESTION)]),
-            thread_pb2.Item(kind=thread_pb2.ITEM_KIND_AGENT_MESSAGE, content=[text_block(ANSWER)]),
+            item(thread_pb2.ITEM_KIND_USER_MESSAGE, QUESTION),
+            item(thread_pb2.ITEM_KIND_AGENT_MESSAGE, ANSWER),
         ],
     )
     expect("first_seq", appended.first_seq, 1)

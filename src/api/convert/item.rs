@@ -4,8 +4,8 @@ use crate::body;
 use crate::domain::turn::NewItem;
 use crate::domain::{Invalid, Item, ThreadId, TurnId};
 use crate::pb;
+use crate::service;
 use crate::service::Service;
-use crate::{service, store};
 
 /// What AppendItems writes.
 pub(in crate::api) fn append(
@@ -32,6 +32,6 @@ pub(in crate::api) fn append(
 /// A stored item; one that cannot be read is damaged.
 pub(in crate::api) fn to_pb(item: &Item) -> Result<pb::Item, service::Error> {
     let damaged =
-        |error| store::Error::corrupt(format!("item {} of journal {}", item.seq, item.journal), error);
+        |error| service::StoreError::corrupt(format!("item {} of journal {}", item.seq, item.journal), error);
     Ok(body::item_to_pb(item).map_err(damaged)?)
 }

@@ -170,16 +170,13 @@ fn archived(state: i32) -> Result<Option<Archived>, Invalid> {
 
 fn states(given: &[i32]) -> Result<Vec<State>, Invalid> {
     let mut states = Vec::new();
-    for (at, state) in given.iter().enumerate() {
+    for state in given {
         let state = match pb::SessionState::try_from(*state) {
             Ok(pb::SessionState::Active) => State::Active,
             Ok(pb::SessionState::Archived) => State::Archived,
             Ok(pb::SessionState::Deleted) => State::Deleted,
             Ok(pb::SessionState::Unspecified) | Err(_) => {
-                return Err(Invalid::new(
-                    format!("states[{at}]"),
-                    "must be ACTIVE, ARCHIVED or DELETED",
-                ));
+                return Err(Invalid::new("states", "must be ACTIVE, ARCHIVED or DELETED"));
             }
         };
         if !states.contains(&state) {
@@ -256,7 +253,10 @@ impl From<&Session> for pb::Session {
             incomplete_turn: profile.incomplete_turn,
             create_time: Some(value::timestamp(profile.create_time)),
             update_time: Some(value::timestamp(session.update_time)),
-            archive_time: profile.archive_time.map(value::timestamp),
+            archive_time: profile
+                .archive_time
+                .filter(|_| profile.state == State::Archived)
+                .map(value::timestamp),
             delete_time: deletion.as_ref().map(|deletion| value::timestamp(deletion.time)),
             purge_time: deletion
                 .as_ref()

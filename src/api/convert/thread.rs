@@ -104,10 +104,9 @@ pub(in crate::api) fn query(
     request: &pb::ListThreadsRequest,
 ) -> Result<query::Threads, Invalid> {
     let mut states = Vec::new();
-    for (at, given) in request.states.iter().enumerate() {
-        let field = format!("states[{at}]");
-        let Some(state) = state(*given, &field)? else {
-            return Err(Invalid::new(field, "must be OPEN, CLOSED or ARCHIVED"));
+    for given in &request.states {
+        let Some(state) = state(*given, "states")? else {
+            return Err(Invalid::new("states", "must be OPEN, CLOSED or ARCHIVED"));
         };
         if !states.contains(&state) {
             states.push(state);
@@ -134,7 +133,7 @@ pub(in crate::api) struct Finish {
 }
 
 /// How FinishTurn ends a turn.
-pub(in crate::api) fn finish(request: pb::FinishTurnRequest, limits: &Limits) -> Result<Finish, Invalid> {
+pub(in crate::api) fn finish(request: pb::FinishTurnRequest) -> Result<Finish, Invalid> {
     let status = value::status(request.status).filter(|status| status.is_end());
     let Some(status) = status else {
         return Err(Invalid::new(
@@ -147,7 +146,7 @@ pub(in crate::api) fn finish(request: pb::FinishTurnRequest, limits: &Limits) ->
         turn: TurnId::parse(&request.turn_id, "turn_id")?,
         status,
         usage: request.usage.as_ref().map(value::usage),
-        error: text(request.error.unwrap_or_default(), "error", limits)?,
+        error: short(request.error.unwrap_or_default(), "error")?,
     })
 }
 
@@ -303,7 +302,7 @@ mod tests {
                 status,
                 ..Default::default()
             };
-            assert_eq!(finish(request, &Limits::default()).is_ok(), is_end, "{status}");
+            assert_eq!(finish(request).is_ok(), is_end, "{status}");
         }
     }
 
@@ -325,6 +324,6 @@ mod tests {
             query(vec![3, 1, 3]).map(|query| query.states),
             Ok(vec![State::Archived, State::Open])
         );
-        assert_eq!(query(vec![0]).expect_err("invalid").field, "states[0]");
+        assert_eq!(query(vec![0]).expect_err("invalid").field, "states");
     }
 }

@@ -1,3 +1,5 @@
+//! The edge of every call: deadlines, panics, and what tonic itself refuses.
+
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{BoxStream, StreamExt, iter, once, pending};
 use http::HeaderName;

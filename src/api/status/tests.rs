@@ -1,3 +1,5 @@
+//! Every refusal has its code, its reason and its details.
+
 use tonic::Code::{self, Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
 use tonic_types::ErrorDetail;
 
@@ -264,10 +266,10 @@ fn nothing_of_the_inside_reaches_a_client() {
     let secret = "/var/lib/sessions.db: SELECT";
     for (error, expected) in [
         (
-            store::Error::unavailable("commit", secret),
+            StoreError::unavailable("commit", secret),
             "Unavailable STORE_UNAVAILABLE [] retry",
         ),
-        (store::Error::corrupt(secret, secret), "DataLoss DATA_CORRUPT [] "),
+        (StoreError::corrupt(secret, secret), "DataLoss DATA_CORRUPT [] "),
     ] {
         let status = Status::from(service::Error::from(error));
         assert_eq!(line(&status), expected);

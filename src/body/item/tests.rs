@@ -1,3 +1,5 @@
+//! Items: what is kept of them, and the blocks they give a message.
+
 use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;

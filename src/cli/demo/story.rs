@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use super::super::error::Error;
+use super::super::message::{is_user, text};
 use super::super::sessions;
 use super::super::show::count;
 use super::super::term::{Look, Screen, cut, line};
-use super::super::transcript::{is_user, text};
 use super::host::Host;
 use crate::client::PORT_DEFAULT;
 use crate::client::play::{PlayedTurn, Script};
@@ -72,10 +72,12 @@ impl<'a> Story<'a> {
 
     pub(super) fn opening(&mut self, script: &Script) -> Result<(), Error> {
         self.heading("A live thread")?;
-        let (model, turns) = (line(&script.model), count(script.turns.len() as u64, "turn"));
+        let turns = count(script.turns.len() as u64, "turn");
+        let mut facts = vec![line(&script.id), line(&script.model), turns];
+        facts.retain(|fact| !fact.is_empty());
         self.say(&format!(
-            "{}, {model}, {turns}: written as an agent would, saved after every turn",
-            line(&script.id)
+            "{}: written as an agent would, saved after every turn",
+            facts.join(", ")
         ))?;
         Ok(writeln!(self.screen)?)
     }
@@ -184,11 +186,9 @@ impl<'a> Story<'a> {
         self.command("sessiond ls")
     }
 
-    pub(super) fn end(&mut self, stays: bool) -> Result<(), Error> {
-        if stays {
-            self.heading("The server stays up")?;
-            self.say("try the commands above in another terminal; Ctrl-C ends it")?;
-        }
+    pub(super) fn stays(&mut self) -> Result<(), Error> {
+        self.heading("The server stays up")?;
+        self.say("try the commands above in another terminal; Ctrl-C ends it")?;
         Ok(self.screen.flush()?)
     }
 
@@ -247,5 +247,26 @@ impl<'a> Story<'a> {
 
     fn columns(&self) -> usize {
         self.look.width.unwrap_or(QUOTE_COLUMNS + 28).min(120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::json;
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_done_by_hand_are_requests() {
+        let [create, start, append, finish] = BY_HAND.map(|(_, request)| request);
+        let create: pb::CreateThreadRequest = json::parse(create).unwrap();
+        let start: pb::StartTurnRequest = json::parse(start).unwrap();
+        let append: pb::AppendItemsRequest = json::parse(append).unwrap();
+        let finish: pb::FinishTurnRequest = json::parse(finish).unwrap();
+        assert_eq!(create.thread_id.as_deref(), Some(start.thread_id.as_str()));
+        assert_eq!(start.turn_id.as_deref(), Some(append.turn_id.as_str()));
+        assert_eq!(
+            (append.items.len(), finish.status()),
+            (1, pb::TurnStatus::Completed)
+        );
     }
 }

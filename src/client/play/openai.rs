@@ -1,7 +1,7 @@
 //! Reads conversations in OpenAI's chat form, one `{id, model, messages}` a line, as scripts to play.
 //!
-//! A user message starts a turn; a leading assistant message gets a turn of its own. What a model or a tool said is kept
-//! as it came: arguments verbatim, ids that repeat, contents that are empty. System messages become the system prompt.
+//! A user message starts a turn; a leading assistant message gets its own. What a model or a tool said is kept as it
+//! came: arguments verbatim, ids that repeat, contents that are empty. System messages become the system prompt.
 
 use serde::Deserialize;
 
@@ -162,15 +162,12 @@ fn agent_step(content: Option<Content>, calls: Vec<ToolCall>) -> Vec<pb::Item> {
 }
 
 fn result_item(tool_use_id: String, content: Option<Content>) -> pb::Item {
-    let content = content.map(Content::into_blocks).unwrap_or_default();
-    item(
-        ItemKind::ToolResult,
-        Block::ToolResult(pb::ToolResultBlock {
-            tool_use_id,
-            content,
-            is_error: false,
-        }),
-    )
+    let result = pb::ToolResultBlock {
+        tool_use_id,
+        content: content.map(Content::into_blocks).unwrap_or_default(),
+        is_error: false,
+    };
+    item(ItemKind::ToolResult, Block::ToolResult(result))
 }
 
 impl Content {
@@ -182,17 +179,14 @@ impl Content {
     }
 
     fn into_text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Parts(parts) => parts
-                .into_iter()
-                .filter_map(|part| match part {
-                    Part::Text { text } => Some(text),
-                    Part::ImageUrl { .. } => None,
-                })
-                .collect::<Vec<_>>()
-                .join("\n\n"),
-        }
+        let said = self
+            .into_blocks()
+            .into_iter()
+            .filter_map(|block| match block.block {
+                Some(Block::Text(text)) => Some(text.text),
+                Some(_) | None => None,
+            });
+        said.collect::<Vec<_>>().join("\n\n")
     }
 }
 

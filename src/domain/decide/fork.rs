@@ -54,7 +54,7 @@ fn profile(facts: &Facts, ns: &Namespace, source: &Session, fork: &Fork, now: Ti
     let (title, title_source) = match &fork.title {
         Some(title) => (title.as_str().to_owned(), TitleSource::User),
         None if of_source.title.is_empty() => (String::new(), TitleSource::Derived),
-        None => (numbered(facts, ns, &of_source.title), of_source.title_source),
+        None => (numbered(facts, ns, &of_source.title), TitleSource::Derived),
     };
     let origin = Origin {
         session: source.id.clone(),

@@ -119,7 +119,7 @@ async fn populate(desk: &Desk) {
 }
 
 /// Each filter alone, all in both senses, and some together.
-fn questions(ns: &Namespace) -> Vec<Sessions> {
+pub(crate) fn questions(ns: &Namespace) -> Vec<Sessions> {
     let all = everything(ns, Order::default());
     let labels = |pairs: &[(&str, &str)]| {
         let pairs = pairs

@@ -10,7 +10,7 @@ use crate::domain::path::{Part, Path};
 use crate::domain::proposal::{Deletion, Save, ThreadCommand, UpkeepCommand, Written};
 use crate::domain::query::{End, Items, Range};
 use crate::domain::{Entry, Log, LogId, NewEntry, Outcome, Proposal, Refusal, Seq, Session, Tip};
-use crate::store::Chore;
+use crate::store::{Chore, Store};
 
 use super::Backend;
 use super::desk::{ALL, Desk, saved, staging};
@@ -223,47 +223,54 @@ pub(crate) async fn journals_are_swept(backend: &impl Backend) {
     );
 }
 
-/// Copies the parts of a session's path from `first` up to `end` into one new log, and has the session
-/// name that.
-pub(crate) async fn compacting(desk: &Desk, session: &Session, first: usize, end: usize) -> UpkeepCommand {
+/// The commands that copy these parts of a session's path into one new log, and have the session name
+/// another that reads it.
+pub(crate) async fn compacting(
+    store: &dyn Store,
+    session: &Session,
+    copied: std::ops::Range<usize>,
+    [copy, name]: [LogId; 2],
+) -> [UpkeepCommand; 2] {
     let tip = &session.tip;
-    let whole = tip.log.child(desk.log(), &tip.tally);
+    let whole = tip.log.child(name, &tip.tally);
     let parts = whole.path.parts();
-    let before = parts[..first].to_vec();
+    let before = parts[..copied.start].to_vec();
     let start = before.last().map_or(Seq::ZERO, |part| part.to);
-    let id = desk.log();
-    let path = Path::new(before.clone()).expect("it ascends");
-    let merged = Arc::new(Log { id, path });
+    let last = parts[copied.end - 1].clone();
     let range = Range {
         after: start,
-        to: parts[end - 1].to,
+        to: last.to,
         from: End::Oldest,
     };
-    let rows = desk.store.entries(&tip.log, range, ALL).await;
-    let mut copies = rows.expect("they can be read");
-    copies.iter_mut().for_each(|entry| entry.meta.log = id);
+    let rows = store.entries(&tip.log, range, ALL).await;
+    let mut entries = rows.expect("they can be read");
+    entries.iter_mut().for_each(|entry| entry.meta.log = copy);
+    let path = Path::new(before.clone()).expect("it ascends");
     let stage = UpkeepCommand::Stage {
-        log: merged,
+        log: Arc::new(Log { id: copy, path }),
         after: start,
-        entries: copies,
+        entries,
     };
-    desk.done(f::to_upkeep(stage)).await;
-    let copied = Part {
-        log: id,
-        ..parts[end - 1].clone()
-    };
+    let part = Part { log: copy, ..last };
     let path = before
         .into_iter()
-        .chain([copied])
-        .chain(parts[end..].iter().cloned());
-    UpkeepCommand::Compact {
+        .chain([part])
+        .chain(parts[copied.end..].iter().cloned());
+    let path = Path::new(path.collect()).expect("it ascends");
+    let compact = UpkeepCommand::Compact {
         session: session.id.clone(),
         from: tip.log.id,
-        to: Arc::new(Log {
-            id: desk.log(),
-            path: Path::new(path.collect()).expect("it ascends"),
-        }),
-    }
+        to: Arc::new(Log { id: name, path }),
+    };
+    [stage, compact]
+}
+
+/// Does both, and returns the second.
+async fn compacted(desk: &Desk, session: &Session, copied: std::ops::Range<usize>) -> UpkeepCommand {
+    let [stage, compact] = compacting(&*desk.store, session, copied, [desk.log(), desk.log()]).await;
+    desk.done(f::to_upkeep(stage)).await;
+    desk.done(f::to_upkeep(compact.clone())).await;
+    compact
 }
 
 pub(crate) async fn compaction_changes_nothing(backend: &impl Backend) {
@@ -281,8 +288,7 @@ pub(crate) async fn compaction_changes_nothing(backend: &impl Backend) {
     assert_eq!(desk.chores().await, due);
     let before = desk.session("s66").await;
     let entries = desk.entries("s66").await;
-    let compact = compacting(&desk, &before, 10, 60).await;
-    desk.done(f::to_upkeep(compact.clone())).await;
+    let compact = compacted(&desk, &before, 10..60).await;
     let after = desk.session("s66").await;
     assert_eq!(after.tip.log.path.parts().len(), 18);
     assert_ne!(after.tip.log.id, before.tip.log.id);
@@ -360,8 +366,7 @@ pub(crate) async fn saves_go_on_after_compactions(backend: &impl Backend) {
             .path
             .parts()
             .len();
-        let compact = compacting(&desk, &session, 0, parts).await;
-        desk.done(f::to_upkeep(compact)).await;
+        compacted(&desk, &session, 0..parts).await;
     }
     desk.pass(2 * STAGING_LIFE);
     tidied(&desk).await;

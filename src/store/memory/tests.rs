@@ -1,19 +1,156 @@
 //! The suite on the memory store as it is, and on one that decides many proposals on top of each other
 //! before it writes them: what a backend with group commit does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::store::Store;
+use async_trait::async_trait;
+
+use crate::domain::Effect;
 use crate::store::conformance::{Backend, conformance};
-use crate::store::memory::Memory;
+
+use super::*;
 
 /// Memory has nowhere to come back from: a restart finds the same store.
-struct InMemory(Arc<Memory>);
+struct Kept(Arc<dyn Store>);
 
-impl Backend for InMemory {
+impl Backend for Kept {
     async fn open(&self) -> Arc<dyn Store> {
         self.0.clone()
     }
 }
 
-conformance!(memory, InMemory(Arc::default()));
+conformance!(memory, Kept(Arc::new(Memory::default())));
+conformance!(batched, Kept(Arc::new(Batched::default())));
+
+/// Proposals decided before the rows of the first are written.
+const BATCH: usize = 7;
+
+/// Versions kept over a batch: few enough that forgetting happens too.
+const ROWS_KEPT: usize = 20;
+
+/// A store that acknowledges early and writes late; only a reader makes it hurry.
+#[derive(Debug, Default)]
+struct Batched {
+    memory: Memory,
+    batch: Mutex<Batch>,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    facts: Facts,
+    effects: Vec<Effect>,
+    decided: usize,
+}
+
+impl Batched {
+    fn write(&self, batch: &mut Batch) {
+        let mut tables = self.memory.tables();
+        batch.effects.drain(..).for_each(|effect| tables.write(effect));
+        batch.facts.settle(ROWS_KEPT);
+        batch.decided = 0;
+    }
+
+    /// Memory with everything written.
+    fn written(&self) -> &Memory {
+        self.write(&mut self.batch.lock().expect("no panic"));
+        &self.memory
+    }
+}
+
+#[async_trait]
+impl Store for Batched {
+    async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error> {
+        let mut batch = self.batch.lock().expect("no panic");
+        for _ in 0..2 {
+            let verdict = judge(&mut batch.facts, &mut *self.memory.tables(), &proposal, now)?;
+            match verdict {
+                Verdict::Decided(effects, committed) => {
+                    batch.effects.extend(effects);
+                    batch.decided += 1;
+                    if batch.decided == BATCH {
+                        self.write(&mut batch);
+                    }
+                    return Ok(committed);
+                }
+                Verdict::Refused(refusal) => return Err(refusal.into()),
+                Verdict::StoreFirst => self.write(&mut batch),
+            }
+        }
+        panic!("nothing is pending, and yet the store cannot tell")
+    }
+
+    async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
+        self.written().receipt(ns, id).await
+    }
+
+    async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error> {
+        self.written().session(ns, id).await
+    }
+
+    async fn sessions(
+        &self,
+        query: &query::Sessions,
+        after: Option<&SessionKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
+        self.written().sessions(query, after, bound).await
+    }
+
+    async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {
+        self.written().entries(log, range, bound).await
+    }
+
+    async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
+        self.written().entry_meta(log, seq).await
+    }
+
+    async fn entry_by_id(&self, tip: &Tip, id: &EntryId) -> Result<Option<Entry>, Error> {
+        self.written().entry_by_id(tip, id).await
+    }
+
+    async fn known_entries(&self, tip: &Tip, ids: &[EntryId]) -> Result<HashSet<EntryId>, Error> {
+        self.written().known_entries(tip, ids).await
+    }
+
+    async fn seek(&self, tip: &Tip, count: Count, number: u64) -> Result<Option<Entry>, Error> {
+        self.written().seek(tip, count, number).await
+    }
+
+    async fn thread(&self, ns: &Namespace, id: &ThreadId) -> Result<Option<Arc<Thread>>, Error> {
+        self.written().thread(ns, id).await
+    }
+
+    async fn threads(
+        &self,
+        query: &query::Threads,
+        after: Option<&ThreadKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Thread>, ThreadKey>, Error> {
+        self.written().threads(query, after, bound).await
+    }
+
+    async fn turn(&self, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
+        self.written().turn(journal, id).await
+    }
+
+    async fn turns(&self, journal: LogId, ids: &[TurnId]) -> Result<Vec<Turn>, Error> {
+        self.written().turns(journal, ids).await
+    }
+
+    async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error> {
+        self.written().items(journal, query, bound).await
+    }
+
+    async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
+        self.written().chores(now, rows).await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.written().check().await
+    }
+
+    async fn close(&self) {
+        self.written();
+    }
+}

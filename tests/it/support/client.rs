@@ -96,9 +96,17 @@ impl Client {
         let channel = endpoint.connect().await.expect("the server can be reached");
         let server = server.map(|server| Arc::new(Shared(server)));
         Self {
+            server,
+            ..Self::over(channel)
+        }
+    }
+
+    /// A client over a connection that stands, in a namespace that nobody else has.
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self {
             namespace: fresh("t"),
             channel,
-            server,
+            server: None,
         }
     }
 

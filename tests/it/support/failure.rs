@@ -97,12 +97,17 @@ pub(crate) fn refused<T: Debug>(result: Result<T, Status>, code: Code, reason: &
     }
 }
 
-/// INVALID_ARGUMENT, FIELD_INVALID, and the field that it names.
+/// INVALID_ARGUMENT, FIELD_INVALID, and the end of the path of the field that it names; of a list it may name an
+/// element.
 #[track_caller]
 pub(crate) fn invalid<T: Debug>(result: Result<T, Status>, field: &str) {
     let failure = refused(result, Code::InvalidArgument, "FIELD_INVALID");
+    let of_list = |named: &str| named.split('[').next().is_some_and(|list| list.ends_with(field));
     assert!(
-        failure.fields.iter().any(|named| named.ends_with(field)),
+        failure
+            .fields
+            .iter()
+            .any(|named| named.ends_with(field) || of_list(named)),
         "BadRequest names {:?}, not {field}",
         failure.fields
     );

@@ -1,6 +1,6 @@
 //! A `sessiond` process under test: started, killed, stopped and started again on the same directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Weak};
@@ -200,6 +200,20 @@ impl Server {
         self.folder.path()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// The same server, from its next start on with another setup, on the same data.
+    pub(crate) fn with(mut self, setup: Setup) -> Self {
+        self.setup = Setup {
+            data: Some(self.data()),
+            ..setup
+        };
+        self
+    }
+
     /// Everything it has said.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
@@ -233,11 +247,4 @@ impl Drop for Server {
             assert!(!panicked, "the server panicked:\n{}", self.log());
         }
     }
-}
-
-/// A file with `text` in it.
-pub(crate) fn write(path: &Path, text: &str) {
-    use std::io::Write as _;
-    let mut file = File::create(path).expect("a file can be made");
-    file.write_all(text.as_bytes()).expect("a file can be written");
 }

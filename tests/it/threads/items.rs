@@ -82,8 +82,7 @@ async fn what_is_missing_is_filled_in() {
     let bare = Item {
         seq: 77,
         turn_id: "other".into(),
-        kind: ItemKind::Status.into(),
-        ..Default::default()
+        ..item(ItemKind::Status, vec![])
     };
     let open = Item {
         status: TurnStatus::InProgress.into(),
@@ -200,6 +199,13 @@ async fn what_cannot_be_an_item_is_refused() {
             "items[1].kind",
             Item {
                 kind: 99,
+                ..asks("a")
+            },
+        ),
+        (
+            "items[1].status",
+            Item {
+                status: 0,
                 ..asks("a")
             },
         ),
