@@ -24,10 +24,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const AUTOCHECKPOINT_PAGES: u32 = 16_384;
 
 /// Page cache of the writer, in KiB.
-const WRITER_CACHE_KIB: i32 = 65_536;
+const WRITER_CACHE_KIB: i32 = 32_768;
 
 /// Page cache of one reader, in KiB.
-const READER_CACHE_KIB: i32 = 16_384;
+const READER_CACHE_KIB: i32 = 8_192;
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 128;
@@ -157,6 +157,8 @@ pub(super) fn reader(file: &Path) -> Result<Connection, OpenError> {
         conn.busy_timeout(BUSY_TIMEOUT)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+        // A list that is sorted needs no disk: it works when that is full, too.
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.pragma_update(None, "query_only", true)?;
         Ok(conn)
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
@@ -28,6 +28,9 @@ const BATCH_MAX: usize = 512;
 /// Bytes of bodies of one batch, unless one proposal alone has more.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Of the time the last batch took, the part that may be spent on filling the next.
+const LINGER_PART: u32 = 8;
+
 /// Recent sessions, threads, turns and logs that are kept in memory.
 const FACTS_MAX: usize = 20_000;
 
@@ -43,7 +46,15 @@ pub(super) struct Batches {
     broken: Arc<AtomicBool>,
     facts: Facts,
     stored: Stored,
+    last: Last,
     _alive: Alive,
+}
+
+/// How the last batch went: what is to be expected of the next.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    proposals: usize,
+    took: Duration,
 }
 
 /// Proposals judged on top of each other, whose effects are to be stored together.
@@ -69,6 +80,7 @@ impl Batches {
             broken,
             facts,
             stored,
+            last: Last::default(),
             _alive: alive,
         }
     }
@@ -78,7 +90,11 @@ impl Batches {
         while let Some(job) = self.queue.blocking_recv() {
             let stored = catch_unwind(AssertUnwindSafe(|| {
                 let batch = self.batch(job);
-                self.store(batch)
+                let (proposals, began) = (batch.len(), Instant::now());
+                let stored = self.store(batch);
+                let took = began.elapsed();
+                self.last = Last { proposals, took };
+                stored
             }));
             let stored = stored.unwrap_or_else(|_| {
                 tracing::error!("a batch has panicked");
@@ -96,6 +112,7 @@ impl Batches {
         let mut batch = VecDeque::new();
         let mut bytes = 0;
         let mut next = Some(first);
+        let until = Instant::now() + self.last.took / LINGER_PART;
         while let Some(job) = next {
             match job {
                 Job::Commit(pending) => {
@@ -106,9 +123,23 @@ impl Batches {
                 Job::Run(job) => job(self.conn.as_ref().unwrap()),
             }
             let full = batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX;
-            next = if full { None } else { self.queue.try_recv().ok() };
+            next = if full { None } else { self.next(batch.len(), until) };
         }
         batch
+    }
+
+    /// One more for a batch of `taken`. Who was answered just now is likely to come back at once: without
+    /// a short wait for them, small and large batches take turns, and each waits for the disk as long.
+    fn next(&mut self, taken: usize, until: Instant) -> Option<Job> {
+        loop {
+            match self.queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) if taken < self.last.proposals && Instant::now() < until => {
+                    thread::yield_now();
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+            }
+        }
     }
 
     /// Judges and stores a batch; in several rounds where a proposal asks for what only the store knows.
