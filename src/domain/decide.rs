@@ -15,6 +15,8 @@ mod deletion;
 mod fork;
 mod save;
 mod session;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod turn;
 mod upkeep;

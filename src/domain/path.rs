@@ -192,3 +192,6 @@ pub fn common(a: &Tip, b: &Tip) -> Seq {
     }
     shared
 }
+
+#[cfg(test)]
+mod tests;

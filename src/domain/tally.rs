@@ -91,3 +91,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
