@@ -109,7 +109,7 @@ impl ThreadService for Threads {
     async fn finish_turn(&self, request: Request<pb::FinishTurnRequest>) -> Answer<pb::FinishTurnResponse> {
         let (call, request) = frame::mutation(request)?;
         let epoch = request.epoch;
-        let parsed = thread::finish(request, self.service.limits());
+        let parsed = thread::finish(request);
         let thread::Finish {
             thread,
             turn,

@@ -113,6 +113,8 @@ pub enum Deletion {
 pub struct Save {
     /// The thread.
     pub thread: ThreadId,
+    /// Its journal then: a thread that was deleted and made again has another.
+    pub journal: LogId,
     /// Its change number then; if it has another now, the save is computed again.
     pub change: u64,
     /// The session that the request names, if it names one.

@@ -1,11 +1,11 @@
 //! Which session a thread is saved to, and from where on. Asked twice: on a reader, to know what to
 //! read, and in the commit, where it counts.
 
-use super::error::Refusal;
+use super::error::{Invalid, Refusal};
 use super::id::{Seq, SessionId};
 use super::path::Tip;
 use super::session::{Session, State};
-use super::thread::Thread;
+use super::thread::{MARKS_MAX, Thread};
 
 /// What a save has to write, by what thread and session are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub fn plan(thread: &Thread, session: Option<&Session>) -> Result<Plan, Refusal>
             thread: thread.id.clone(),
             turn: thread.active_turn.clone(),
         });
+    }
+    let known = session.is_some_and(|session| thread.mark(&session.id).is_some());
+    if !known && thread.marks.len() >= MARKS_MAX {
+        return Err(Invalid::limit("session_id", "sessions of one thread", MARKS_MAX as u64).into());
     }
     let Some(session) = session else {
         return Ok(Plan {

@@ -41,6 +41,29 @@ pub struct Setting {
     pub task_type: String,
 }
 
+impl Setting {
+    /// Bytes of all of it.
+    pub fn text_bytes(&self) -> usize {
+        let Self {
+            workspace,
+            provider,
+            endpoint,
+            model,
+            mode,
+            task_type,
+        } = self;
+        [workspace, provider, endpoint, model, mode, task_type]
+            .map(String::len)
+            .iter()
+            .sum()
+    }
+}
+
+/// Bytes of labels: what a page counts.
+pub fn label_bytes(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
 /// The large texts of a session, shared between its versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
@@ -155,8 +178,16 @@ impl Session {
 
     /// Bytes of its texts: what a page counts.
     pub fn text_bytes(&self) -> usize {
-        let texts = &self.profile.texts;
-        texts.system_prompt.len() + texts.settings_json.len() + texts.metadata_json.len() + ROW_BYTES
+        let Profile {
+            title,
+            setting,
+            labels,
+            texts,
+            ..
+        } = &*self.profile;
+        let large = texts.system_prompt.len() + texts.settings_json.len() + texts.metadata_json.len();
+        let small = title.len() + self.preview.len() + setting.text_bytes() + label_bytes(labels);
+        large + small + ROW_BYTES
     }
 
     /// The same session after a change at `now`.
@@ -203,7 +234,8 @@ pub enum Archived {
     Yes,
 }
 
-/// What an update sets; `None` leaves as it is. A cleared title is `Some(None)`: it is derived again.
+/// What an update sets; `None` leaves as it is. A cleared title is `Some(None)`: what a user
+/// says next gives one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// The title.

@@ -31,7 +31,7 @@ pub struct Tally {
     pub checkpoint: Seq,
     /// Of the last user message of the main agent that has a text; 0 where there is none.
     pub last_user_text: Seq,
-    /// Tool calls without a result, oldest first.
+    /// Tool calls of the main agent without a result, oldest first.
     pub open_calls: Vec<CallKey>,
 }
 
@@ -62,18 +62,23 @@ impl Tally {
         if !facts.in_sub_session {
             self.count_main_message(facts);
         }
+    }
+
+    /// A result answers the oldest open call of its id, which may be one of the same message.
+    fn count_calls(&mut self, facts: &MessageFacts) {
+        self.open_calls.extend(&facts.tool_uses);
         for call in &facts.tool_results {
             if let Some(at) = self.open_calls.iter().position(|open| open == call) {
                 self.open_calls.remove(at);
             }
         }
-        self.open_calls.extend(&facts.tool_uses);
         let excess = self.open_calls.len().saturating_sub(OPEN_CALLS_MAX);
         self.open_calls.drain(..excess);
     }
 
     fn count_main_message(&mut self, facts: &MessageFacts) {
         self.main_users += u64::from(facts.is_user_message());
+        self.count_calls(facts);
         if facts.is_user_message() && facts.opening.is_some() {
             self.last_user_text = Seq(self.entries);
         }

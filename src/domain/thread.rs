@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::id::{EngineId, LogId, Namespace, Seq, SessionId, ThreadId, TurnId};
 use super::path::Tip;
 use super::query::ThreadKey;
-use super::session::{ROW_BYTES, Setting};
+use super::session::{ROW_BYTES, Setting, label_bytes};
 use super::time::Time;
 
-/// Saves a thread remembers, one a session; past that the oldest is forgotten.
+/// Sessions that one thread is saved to; a save to one more is refused.
 pub const MARKS_MAX: usize = 16;
 
 /// Whether a thread takes turns.
@@ -118,7 +118,15 @@ impl Thread {
 
     /// Bytes of its texts: what a page counts.
     pub fn text_bytes(&self) -> usize {
-        self.profile.texts.system_prompt.len() + self.profile.texts.settings_json.len() + ROW_BYTES
+        let Profile {
+            title,
+            setting,
+            labels,
+            texts,
+            ..
+        } = &*self.profile;
+        let large = texts.system_prompt.len() + texts.settings_json.len();
+        large + title.len() + setting.text_bytes() + label_bytes(labels) + ROW_BYTES
     }
 
     /// Where it stands among threads.

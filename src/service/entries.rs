@@ -132,6 +132,10 @@ impl Service {
             from: window.end,
         };
         let rows = self.store.entries(&session.tip.log, range, bound).await?;
+        if rows.is_empty() {
+            let log = format!("log {}", session.tip.log.id);
+            return Err(store::Error::corrupt(log, "entries are missing").into());
+        }
         let next = match window.end {
             End::Oldest => rows.last().map(|entry| entry.meta.seq).filter(|seq| *seq < to),
             End::Newest => rows
@@ -182,11 +186,12 @@ impl Service {
         let checkpoint = self.entry_at(tip, at).await?;
         let damaged = |error| store::Error::corrupt(format!("entry {at} of log {}", tip.log.id), error);
         let checkpoint = body::checkpoint(&checkpoint.body).map_err(damaged)?;
-        let (head, after, left_out) = if checkpoint.summary_message_id.is_empty() {
-            (checkpoint.context, at, None)
-        } else {
-            self.pointed(tip, &checkpoint).await?
-        };
+        let (head, after, left_out) =
+            if !checkpoint.context.is_empty() || checkpoint.summary_message_id.is_empty() {
+                (checkpoint.context, at, None)
+            } else {
+                self.pointed(tip, &checkpoint).await?
+            };
         let head = stream::iter(chunks(head)).map(Ok);
         let rest = self.bodies(tip, after, move |entry| {
             is_context(entry) && Some(entry.meta.seq) != left_out

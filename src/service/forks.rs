@@ -57,7 +57,13 @@ impl Service {
             .clone()
             .unwrap_or_else(|| SessionId::from_uuid(self.fresh_id()));
         for _ in 0..MOVED_RETRIES_MAX {
-            let (command, removed) = self.resolved(&call, &fork, &id).await?;
+            let (command, removed) = match self.resolved(&call, &fork, &id).await {
+                Ok(resolved) => resolved,
+                Err(error) => match self.replayed(&call).await? {
+                    Some(outcome) => return self.forked_before(&call, outcome).await,
+                    None => return Err(error),
+                },
+            };
             let committed = match self.commit(call.clone(), command).await {
                 Err(Error::Store(store::Error::Refused(Refusal::Moved { .. }))) => continue,
                 committed => committed?,

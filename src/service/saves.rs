@@ -51,22 +51,15 @@ pub struct Saved {
 impl Service {
     /// Writes what a thread said since the last save to its session.
     pub async fn save_session(&self, call: Call, save: Save) -> Result<Saved, Error> {
-        if let Some(Outcome::Saved {
-            session,
-            message_count,
-            created,
-        }) = self.replayed(&call).await?
-        {
-            let session = self.found(&call.namespace, &session).await?;
-            return Ok(Saved {
-                session,
-                message_count,
-                created,
-            });
+        if let Some(saved) = self.saved_before(&call).await? {
+            return Ok(saved);
         }
         let fresh = SessionId::from_uuid(self.fresh_id());
         for _ in 0..MOVED_RETRIES_MAX {
-            let command = self.rebuilt(&call, &save, &fresh).await?;
+            let command = match self.rebuilt(&call, &save, &fresh).await {
+                Ok(command) => command,
+                Err(error) => return self.saved_before(&call).await?.ok_or(error),
+            };
             let committed = match self.commit(call.clone(), command).await {
                 Err(Error::Store(store::Error::Refused(Refusal::Moved { .. }))) => continue,
                 committed => committed?,
@@ -90,6 +83,26 @@ impl Service {
         .into())
     }
 
+    /// What an earlier call under the same request_id did, or one that ran beside this one and won.
+    async fn saved_before(&self, call: &Call) -> Result<Option<Saved>, Error> {
+        match self.replayed(call).await? {
+            Some(Outcome::Saved {
+                session,
+                message_count,
+                created,
+            }) => {
+                let session = self.found(&call.namespace, &session).await?;
+                Ok(Some(Saved {
+                    session,
+                    message_count,
+                    created,
+                }))
+            }
+            Some(outcome) => Err(mismatched(&outcome)),
+            None => Ok(None),
+        }
+    }
+
     /// The command that saves the thread as it is now.
     async fn rebuilt(&self, call: &Call, save: &Save, fresh: &SessionId) -> Result<Command, Error> {
         let ns = &call.namespace;
@@ -102,6 +115,7 @@ impl Service {
             .await?;
         let command = proposal::Save {
             thread: thread.id.clone(),
+            journal: thread.journal,
             change: thread.change,
             requested: save.session.clone(),
             fresh: fresh.clone(),
@@ -121,7 +135,10 @@ impl Service {
         onto: Option<&Tip>,
         staging: &mut Staging<'_>,
     ) -> Result<(), Error> {
-        let mut rebuild = Rebuild::new(thread.profile.setting.model.clone());
+        let mut rebuild = Rebuild::new(
+            thread.profile.setting.model.clone(),
+            self.limits.message_bytes_max,
+        );
         let mut taken = HashSet::new();
         let mut query = query::Items { turn: None, after };
         let bound = Bound {

@@ -253,7 +253,10 @@ impl From<&Session> for pb::Session {
             incomplete_turn: profile.incomplete_turn,
             create_time: Some(value::timestamp(profile.create_time)),
             update_time: Some(value::timestamp(session.update_time)),
-            archive_time: profile.archive_time.map(value::timestamp),
+            archive_time: profile
+                .archive_time
+                .filter(|_| profile.state == State::Archived)
+                .map(value::timestamp),
             delete_time: deletion.as_ref().map(|deletion| value::timestamp(deletion.time)),
             purge_time: deletion
                 .as_ref()

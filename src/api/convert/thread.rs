@@ -133,7 +133,7 @@ pub(in crate::api) struct Finish {
 }
 
 /// How FinishTurn ends a turn.
-pub(in crate::api) fn finish(request: pb::FinishTurnRequest, limits: &Limits) -> Result<Finish, Invalid> {
+pub(in crate::api) fn finish(request: pb::FinishTurnRequest) -> Result<Finish, Invalid> {
     let status = value::status(request.status).filter(|status| status.is_end());
     let Some(status) = status else {
         return Err(Invalid::new(
@@ -146,7 +146,7 @@ pub(in crate::api) fn finish(request: pb::FinishTurnRequest, limits: &Limits) ->
         turn: TurnId::parse(&request.turn_id, "turn_id")?,
         status,
         usage: request.usage.as_ref().map(value::usage),
-        error: text(request.error.unwrap_or_default(), "error", limits)?,
+        error: short(request.error.unwrap_or_default(), "error")?,
     })
 }
 
@@ -302,7 +302,7 @@ mod tests {
                 status,
                 ..Default::default()
             };
-            assert_eq!(finish(request, &Limits::default()).is_ok(), is_end, "{status}");
+            assert_eq!(finish(request).is_ok(), is_end, "{status}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::domain::path::{Log, Tip};
 use crate::domain::proposal::{Save, Written};
 use crate::domain::save::{Plan, plan, target};
 use crate::domain::session::{Profile, Session, State, Texts};
-use crate::domain::thread::{MARKS_MAX, SaveMark, Thread};
+use crate::domain::thread::{SaveMark, Thread};
 use crate::domain::time::Time;
 use crate::domain::title::{Title, TitleSource};
 
@@ -62,7 +62,7 @@ fn still_as_read(
     save: &Save,
 ) -> Result<(), Refusal> {
     let gone = || Refusal::Moved { session: id.clone() };
-    if thread.change != save.change {
+    if thread.change != save.change || thread.journal != save.journal {
         return Err(gone());
     }
     match (session, &save.from) {
@@ -134,6 +134,9 @@ fn renamed(after: Moved, before: &Session, thread: &Thread, title: Option<&Title
     if let Some(title) = title {
         profile.title = title.as_str().to_owned();
         profile.title_source = TitleSource::User;
+    } else if is_untitled(before) && !thread.profile.title.is_empty() {
+        profile.title.clone_from(&thread.profile.title);
+        profile.title_source = TitleSource::Engine;
     }
     if profile == *session.profile {
         return after;
@@ -147,6 +150,13 @@ fn renamed(after: Moved, before: &Session, thread: &Thread, title: Option<&Title
         profile: Arc::new(profile),
         ..touched
     })
+}
+
+/// Nobody gave the session a title, and nothing was said that could be one.
+fn is_untitled(session: &Session) -> bool {
+    session.tip.tally.messages == 0
+        && session.profile.title.is_empty()
+        && session.profile.title_source == TitleSource::Derived
 }
 
 /// Makes the thread's session, on top of what the thread was seeded with.
@@ -282,8 +292,6 @@ fn with_mark(mut effects: Vec<Effect>, thread: &Thread, session: &Session, now: 
     after.session = Some(session.id.clone());
     after.marks.retain(|known| known.session != session.id);
     after.marks.push(mark);
-    let excess = after.marks.len().saturating_sub(MARKS_MAX);
-    after.marks.drain(..excess);
     effects.push(Effect::PutThread(Arc::new(after)));
     effects
 }

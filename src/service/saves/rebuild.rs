@@ -2,7 +2,7 @@
 //!
 //! Each user item is a user message of its own; agent text, reasoning and tool calls are blocks of one
 //! assistant message, tool results blocks of one user message, each until another group begins or the
-//! turn ends. A turn's usage stands on its last message.
+//! turn ends, or it would pass the size of a message. A turn's usage stands on its last message.
 
 use bytes::Bytes;
 
@@ -48,6 +48,8 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Rebuild {
     model: String,
+    /// A message takes no more blocks past this; a single item may be larger.
+    bytes_max: usize,
     turn: Option<(TurnId, Option<Usage>)>,
     /// The message that takes blocks; closed once its group ends.
     open: Option<(Group, Composed)>,
@@ -57,9 +59,10 @@ pub(super) struct Rebuild {
 
 impl Rebuild {
     /// Nothing yet; assistant messages will name `model`.
-    pub(super) fn new(model: String) -> Self {
+    pub(super) fn new(model: String, bytes_max: usize) -> Self {
         Self {
             model,
+            bytes_max,
             turn: None,
             open: None,
             whole: None,
@@ -76,7 +79,7 @@ impl Rebuild {
         let Some(group) = Group::of(item.kind) else {
             return done;
         };
-        let continues = group != Group::User && self.open.as_ref().is_some_and(|(open, _)| *open == group);
+        let continues = group != Group::User && self.continues(group, &blocks);
         if blocks.is_empty() && group != Group::User {
             return done;
         }
@@ -96,6 +99,15 @@ impl Rebuild {
     /// The last messages.
     pub(super) fn finish(mut self) -> Vec<Composed> {
         self.end_turn()
+    }
+
+    /// Whether the open message takes these blocks too: its group goes on, and it stays within bounds.
+    fn continues(&self, group: Group, blocks: &[Bytes]) -> bool {
+        let Some((open, message)) = &self.open else {
+            return false;
+        };
+        let bytes: usize = message.blocks.iter().chain(blocks).map(Bytes::len).sum();
+        *open == group && bytes <= self.bytes_max
     }
 
     fn begin(&self, item: &Item, group: Group, blocks: Vec<Bytes>) -> Composed {

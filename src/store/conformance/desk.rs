@@ -248,6 +248,7 @@ impl Desk {
         let (thread, from, _) = self.planned(id, requested).await;
         proposal::Save {
             thread: thread.id.clone(),
+            journal: thread.journal,
             change: thread.change,
             requested: requested.map(f::session),
             fresh: f::session(&format!("of-{id}")),
