@@ -162,14 +162,19 @@ async fn a_large_save_that_is_cut_off_is_there_as_a_whole_or_not_at_all() {
             continue;
         }
         let until_then = patience.mul_f64(0.01 * rng.below(110) as f64);
-        // The call may end before the kill: then it is there as a whole.
-        let _ = tokio::time::timeout(until_then, client.save_session(save.clone())).await;
+        let call = tokio::spawn({
+            let (client, save) = (client.clone(), save.clone());
+            async move { client.save_session(save).await.is_ok() }
+        });
+        tokio::time::sleep(until_then).await;
         server.kill();
+        let answered = call.await.unwrap();
         server.restart().await;
 
         let client = server.client_of(&client).await;
         let linked = client.thread(&save.thread_id).await.session_id;
         let sessions = client.listed(ListSessionsRequest::default()).await;
+        assert!(!answered || !linked.is_empty(), "an acknowledged save is gone");
         let expected = if linked.is_empty() { round } else { round + 1 };
         assert_eq!(sessions.len(), expected);
         assert!(

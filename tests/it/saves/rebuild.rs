@@ -293,3 +293,24 @@ async fn blocks_are_saved_as_they_came() {
     assert_eq!(found[0].content, mixed[1..], "the blank text is dropped");
     assert_eq!(found[1].content, mixed[1..]);
 }
+
+#[tokio::test]
+async fn a_message_never_outgrows_the_limit() {
+    let client = shared().await;
+    let large = "x".repeat(7 << 20);
+    let thread = client.open(Thread::default()).await;
+    let turn = client.start(&thread).await;
+    for _ in 0..3 {
+        client.add(&thread, &turn, vec![says(&large)]).await;
+    }
+    client.finish(&thread, &turn).await;
+    let saved = client.save(&thread).await;
+    let session = saved.session.unwrap();
+    let sizes = crate::support::raw::sizes(&client, &session.session_id).await;
+    assert_eq!(sizes.len() as u64, saved.message_count);
+    assert!(sizes.iter().all(|bytes| *bytes <= 16 << 20), "{sizes:?}");
+    assert!(
+        sizes.iter().sum::<usize>() >= 3 * large.len(),
+        "nothing is lost: {sizes:?}"
+    );
+}

@@ -152,3 +152,25 @@ async fn an_expected_revision_must_be_the_present_one() {
         "REVISION_MISMATCH",
     );
 }
+
+#[tokio::test]
+async fn a_thread_is_saved_to_sixteen_sessions_at_most() {
+    let client = shared().await;
+    let thread = client.running(vec![asks("1")]).await;
+    for n in 0..16 {
+        assert!(save_to(&client, &thread, &format!("s{n}")).await.unwrap().created);
+    }
+    let one_more = save_to(&client, &thread, "s16").await;
+    refused(one_more, Code::InvalidArgument, "LIMIT_EXCEEDED");
+    client.turn(&thread, vec![says("2")]).await;
+    for n in 0..16 {
+        assert_eq!(
+            save_to(&client, &thread, &format!("s{n}"))
+                .await
+                .unwrap()
+                .message_count,
+            2
+        );
+    }
+    assert_eq!(client.thread(&thread).await.session_id, "s15");
+}

@@ -269,3 +269,29 @@ async fn an_old_etag_is_refused_with_the_present_one() {
     assert_eq!(client.session("s").await, changed);
     client.update_session(update("")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_cleared_title_is_derived_anew() {
+    let client = shared().await;
+    client.create(full("s")).await;
+    let blank = Session {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    let cleared = client.update_or(blank, &["title"]).await.unwrap();
+    assert_eq!(cleared.title, "");
+    let session = client
+        .append("s", entries([user("A new one")]))
+        .await
+        .session
+        .unwrap();
+    assert_eq!(
+        (session.title.as_str(), session.title_source()),
+        ("A new one", TitleSource::Derived)
+    );
+    let fork = pb::fork_session_request::Point::MessageIndex(0);
+    assert_eq!(
+        client.fork("s", fork).await.session.unwrap().title,
+        "A new one (fork 1)"
+    );
+}

@@ -43,8 +43,9 @@ impl Disk {
     /// Mounts it anew with other options, `size=…` or `ro` for example.
     pub(crate) fn remount(&self, options: &str) {
         let mut command = self.command("mount");
+        // With type and source named, no earlier option is taken over: ids among them mean nothing in a namespace.
         let status = command
-            .args(["-o", &format!("remount,{options}")])
+            .args(["-t", "tmpfs", "-o", &format!("remount,{options}"), "sessiond-it"])
             .arg(self.folder.path())
             .status();
         assert!(
@@ -55,7 +56,7 @@ impl Disk {
 
     /// A server that keeps its data on this disk.
     pub(crate) fn setup(&self) -> Setup {
-        let runner = self.runner().into_iter().collect();
+        let runner = self.runner();
         Setup {
             runner,
             data: Some(self.data()),

@@ -2,9 +2,11 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::TryStreamExt as _;
+use prost::Message as _;
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
+use sessiond::pb::client::ReadMessagesRequest;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -112,4 +114,20 @@ pub(crate) fn values(mut wire: &[u8], tag: u32) -> Vec<Vec<u8>> {
         }
     }
     values
+}
+
+/// The encoded sizes of a session's visible messages, however large.
+pub(crate) async fn sizes(client: &Client, session_id: &str) -> Vec<usize> {
+    let request = ReadMessagesRequest {
+        namespace: client.namespace().into(),
+        session_id: session_id.into(),
+        ..Default::default()
+    };
+    let answers = stream(client, "SessionService/ReadMessages", request.encode_to_vec()).await;
+    let answers = answers.expect("the session can be read");
+    answers
+        .iter()
+        .flat_map(|answer| values(answer, 1))
+        .map(|message| message.len())
+        .collect()
 }

@@ -225,3 +225,24 @@ async fn an_empty_turn_is_a_turn() {
     assert_eq!(page.turns[0].turn_id, turn);
     assert_eq!(client.thread(&thread).await.turn_count, 1);
 }
+
+#[tokio::test]
+async fn the_text_of_an_error_is_bounded() {
+    let client = shared().await;
+    let thread = client.open(Thread::default()).await;
+    let turn_id = client.start(&thread).await;
+    let finish = |chars: usize| FinishTurnRequest {
+        thread_id: thread.clone(),
+        turn_id: turn_id.clone(),
+        status: TurnStatus::Failed.into(),
+        error: Some("é".repeat(chars)),
+        ..Default::default()
+    };
+    refused(
+        client.finish_turn(finish(4_097)).await,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+    );
+    let turn = client.finish_turn(finish(4_096)).await.unwrap().turn.unwrap();
+    assert_eq!(turn.error.chars().count(), 4_096);
+}
