@@ -7,6 +7,7 @@
 
 pub mod decide;
 pub mod effect;
+pub mod engine;
 pub mod entry;
 pub mod error;
 pub mod facts;
@@ -18,9 +19,11 @@ pub mod limits;
 pub mod message;
 pub mod need;
 pub mod outcome;
+pub mod past_head;
 pub mod path;
 pub mod proposal;
 pub mod query;
+pub mod resume;
 pub mod save;
 pub mod session;
 pub mod tally;
@@ -32,18 +35,22 @@ pub mod usage;
 
 pub use decide::{Decision, decide};
 pub use effect::Effect;
+pub use engine::Engine;
 pub use entry::{Digest, Entry, EntryMeta, Kind, Mark, NewEntry};
 pub use error::{Invalid, Noun, Refusal};
 pub use facts::Facts;
 pub use id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, Revision, Seq, SessionId, ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
+    TurnId,
 };
 pub use limits::Limits;
 pub use message::{CallKey, MessageFacts, Role};
 pub use need::{Need, needs};
 pub use outcome::{Outcome, Receipt};
+pub use past_head::PastHead;
 pub use path::{Log, Part, Path, Tip};
 pub use proposal::{Command, Proposal, Request};
+pub use resume::Resume;
 pub use session::Session;
 pub use tally::Tally;
 pub use thread::Thread;

@@ -22,10 +22,11 @@ use async_trait::async_trait;
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
-use crate::domain::query::{self, Bound, Page, Range, SessionKey, ThreadKey};
+use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
-    Entry, EntryId, Item, Log, LogId, Namespace, Outcome, Proposal, Receipt, Refusal, RequestId, Seq,
-    Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
+    Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
+    Turn, TurnId,
 };
 
 pub mod batch;
@@ -98,6 +99,10 @@ pub struct Committed {
     pub thread: Option<Arc<Thread>>,
     /// The turn of the outcome, if the proposal read it.
     pub turn: Option<Arc<Turn>>,
+    /// The resume of the outcome, if it is there.
+    pub resume: Option<Arc<Resume>>,
+    /// Every resume that it changed: a deletion ends those of its sessions.
+    pub resumes: Vec<Arc<Resume>>,
 }
 
 /// Work that upkeep finds.
@@ -111,6 +116,12 @@ pub enum Chore {
     Sweep(LogId),
     /// There are receipts made before the time asked for.
     ExpireReceipts,
+    /// There are resumes that ended `RESUME_LIFE` ago.
+    ExpireResumes,
+    /// A head that a session left `PAST_HEAD_LIFE` ago.
+    ExpireHead(Namespace, SessionId, Revision),
+    /// An engine that left `ENGINE_LIFE` ago and owns no thread.
+    ForgetEngine(Namespace, EngineId),
 }
 
 /// A place for rows. The module's page is its contract.
@@ -168,6 +179,38 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Items of a journal in ascending order, as many as the bound lets.
     async fn items(&self, journal: LogId, query: &query::Items, bound: Bound) -> Result<Vec<Item>, Error>;
+
+    /// An engine that is or was attached.
+    async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error>;
+
+    /// At most `rows` engines of all namespaces after `after`, by namespace and id.
+    async fn engines(
+        &self,
+        after: Option<&(Namespace, EngineId)>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error>;
+
+    /// How many threads an engine has claimed under an epoch.
+    async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error>;
+
+    /// A resume.
+    async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error>;
+
+    /// A page of resumes after `after`, the newest first.
+    async fn resumes(
+        &self,
+        query: &query::Resumes,
+        after: Option<&ResumeKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Resume>, ResumeKey>, Error>;
+
+    /// A head that a session has left.
+    async fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Result<Option<Arc<PastHead>>, Error>;
 
     /// At most `rows` pieces of work for upkeep, as of `now`.
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error>;

@@ -12,9 +12,12 @@ use super::time::Time;
 
 mod append;
 mod deletion;
+mod engine;
 mod fork;
+mod resume;
 mod save;
 mod session;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -50,6 +53,8 @@ pub fn decide(facts: &Facts, proposal: &Proposal, now: Time) -> Result<Decision,
     let (mut effects, outcome) = match &proposal.command {
         Command::Session(command) => session::decide(facts, ns, command, now)?,
         Command::Thread(command) => thread::decide(facts, ns, command, now)?,
+        Command::Engine(command) => engine::decide(facts, ns, command, now)?,
+        Command::Resume(command) => resume::decide(facts, ns, command, now)?,
         Command::Upkeep(command) => upkeep::decide(facts, ns, command, now)?,
     };
     if let Some(request) = &proposal.request {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::engine::Engine;
 use super::entry::Entry;
-use super::id::{LogId, Namespace, RequestId, Seq, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, LogId, Namespace, RequestId, Revision, Seq, SessionId, ThreadId, TurnId};
 use super::outcome::Receipt;
+use super::past_head::PastHead;
 use super::path::Log;
+use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
 use super::time::Time;
@@ -49,6 +52,32 @@ pub enum Effect {
     PutThread(Arc<Thread>),
     /// Remove a thread's row; turns and items go with the sweep of its journal.
     RemoveThread(Namespace, ThreadId),
+    /// Keep the head that a session leaves; its log is named from now on.
+    PutPastHead(Arc<PastHead>),
+    /// Forget the heads that a session left, all or one, and loosen their logs.
+    DropPastHeads {
+        /// Where the session is.
+        namespace: Namespace,
+        /// The session.
+        session: SessionId,
+        /// One; `None`: all.
+        revision: Option<Revision>,
+        /// When.
+        time: Time,
+    },
+    /// Write the last epoch that a namespace gave.
+    PutEpoch(Namespace, u64),
+    /// Write an engine.
+    PutEngine(Arc<Engine>),
+    /// Remove an engine.
+    RemoveEngine(Namespace, EngineId),
+    /// Write a resume.
+    PutResume(Arc<Resume>),
+    /// Forget at most `SWEEP_ROWS_MAX` resumes of all namespaces that ended before a time.
+    DropResumes {
+        /// The time.
+        before: Time,
+    },
     /// Write a turn.
     PutTurn(Arc<Turn>),
     /// Write items, those with a known seq over what is there.

@@ -1,6 +1,6 @@
 //! Why the rules say no. `api/status.rs` turns each into its code, reason and details.
 
-use super::id::{EngineId, ItemId, Revision, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, ItemId, ResumeId, Revision, SessionId, ThreadId, TurnId};
 use super::session::Etag;
 
 /// A value that cannot be: which field, and what it should have been.
@@ -140,6 +140,38 @@ pub enum Refusal {
         /// Its engine.
         owner: EngineId,
     },
+    /// The engine attached again, or has left.
+    #[error("engine {engine} is not attached under this epoch")]
+    EngineSuperseded {
+        /// Which.
+        engine: EngineId,
+        /// The epoch of its last attachment.
+        current: u64,
+    },
+    /// No engine holds the thread.
+    #[error("no engine holds thread {thread}")]
+    EngineNotAttached {
+        /// Which.
+        thread: ThreadId,
+    },
+    /// No attached engine holds any thread.
+    #[error("no attached engine holds a thread")]
+    NoLiveThread,
+    /// No engine is there that was asked for.
+    #[error("no engine that was asked for is attached")]
+    NoEngine,
+    /// The thread is not any more what a resume or snapshot was made for.
+    #[error("thread {thread} was written to or seeded meanwhile")]
+    ThreadMoved {
+        /// Which.
+        thread: ThreadId,
+    },
+    /// The resume has ended.
+    #[error("resume {resume} has ended")]
+    ResumeEnded {
+        /// Which.
+        resume: ResumeId,
+    },
     /// The thread takes no turns.
     #[error("thread {thread} is closed")]
     ThreadClosed {
@@ -220,6 +252,14 @@ impl Refusal {
     pub fn no_thread(id: &ThreadId) -> Self {
         Self::NotFound {
             noun: Noun::Thread,
+            id: id.to_string(),
+        }
+    }
+
+    /// A missing resume.
+    pub fn no_resume(id: &ResumeId) -> Self {
+        Self::NotFound {
+            noun: Noun::Resume,
             id: id.to_string(),
         }
     }

@@ -5,10 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::effect::Effect;
-use super::id::{EntryId, ItemId, LogId, Namespace, RequestId, Seq, SessionId, ThreadId, TurnId};
+use super::engine::Engine;
+use super::id::{
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Seq, SessionId, ThreadId, TurnId,
+};
 use super::need::Need;
 use super::outcome::Receipt;
 use super::path::Log;
+use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
 use super::title::ForkName;
@@ -50,6 +54,12 @@ pub enum Answer {
     Turn(Option<Arc<Turn>>),
     /// To [`Need::Items`]: those found.
     Items(HashMap<ItemId, ItemMark>),
+    /// To [`Need::Epoch`]; 0 where the namespace gave none.
+    Epoch(u64),
+    /// To [`Need::Engine`].
+    Engine(Option<Arc<Engine>>),
+    /// To [`Need::Resume`] and [`Need::OpenResume`].
+    Resume(Option<Arc<Resume>>),
 }
 
 /// Answers and the effects on top of them.
@@ -65,6 +75,10 @@ pub struct Facts {
     families: HashMap<(Namespace, SessionId), Vec<SessionId>>,
     highest_forks: HashMap<(Namespace, String), Option<u64>>,
     references: HashMap<LogId, References>,
+    epochs: HashMap<Namespace, u64>,
+    engines: Named<EngineId, Arc<Engine>>,
+    resumes: Named<ResumeId, Arc<Resume>>,
+    open_resumes: Named<SessionId, ResumeId>,
     pending: Pending,
 }
 
@@ -74,6 +88,7 @@ struct Pending {
     any: bool,
     sessions: bool,
     dropped_receipts: bool,
+    dropped_resumes: bool,
     appended: HashSet<LogId>,
     ended_turns: HashSet<(LogId, TurnId)>,
 }
@@ -130,6 +145,27 @@ impl Facts {
             .flatten()
     }
 
+    /// The last epoch that a namespace gave.
+    pub fn epoch(&self, ns: &Namespace) -> u64 {
+        self.epochs.get(ns).copied().unwrap_or_default()
+    }
+
+    /// An engine; the outer `None` means that nobody asked the store yet.
+    pub fn engine(&self, ns: &Namespace, id: &EngineId) -> Option<Option<&Arc<Engine>>> {
+        self.engines.get(&(ns.clone(), id.clone())).map(Option::as_ref)
+    }
+
+    /// A resume, likewise.
+    pub fn resume(&self, ns: &Namespace, id: &ResumeId) -> Option<Option<&Arc<Resume>>> {
+        self.resumes.get(&(ns.clone(), id.clone())).map(Option::as_ref)
+    }
+
+    /// The resume of a session that has not ended.
+    pub fn open_resume(&self, ns: &Namespace, session: &SessionId) -> Option<&Arc<Resume>> {
+        let id = self.open_resumes.get(&(ns.clone(), session.clone()))?.as_ref()?;
+        self.resume(ns, id).flatten()
+    }
+
     /// Whether a staged log is all there up to `seq` and named by nobody yet: the sweep takes the last
     /// rows of an abandoned one first, and the log itself in the end.
     pub fn is_staged_to(&self, log: &Log, seq: Seq) -> bool {
@@ -159,6 +195,12 @@ impl Facts {
             Need::Items(journal, turn, ids) => ids
                 .iter()
                 .all(|id| self.items.contains_key(&(*journal, turn.clone(), id.clone()))),
+            Need::Epoch(ns) => self.epochs.contains_key(ns),
+            Need::Engine(ns, id) => self.engine(ns, id).is_some(),
+            Need::Resume(ns, id) => self.resume(ns, id).is_some(),
+            Need::OpenResume(ns, session) => {
+                self.open_resumes.contains_key(&(ns.clone(), session.clone()))
+            }
         }
     }
 
@@ -168,6 +210,8 @@ impl Facts {
         match need {
             Need::Receipt(..) => !self.pending.dropped_receipts,
             Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
+            Need::Epoch(_) | Need::Engine(..) => true,
+            Need::Resume(..) | Need::OpenResume(..) => !self.pending.dropped_resumes,
             Need::Family(..) | Need::HighestFork(..) => !self.pending.sessions,
             Need::Entries(log, ..) => log
                 .path
@@ -216,6 +260,22 @@ impl Facts {
                 for id in ids {
                     let mark = found.remove(&id);
                     self.items.entry((journal, turn.clone(), id)).or_insert(mark);
+                }
+            }
+            (Need::Epoch(ns), Answer::Epoch(epoch)) => {
+                self.epochs.entry(ns).or_insert(epoch);
+            }
+            (Need::Engine(ns, id), Answer::Engine(engine)) => {
+                self.engines.entry((ns, id)).or_insert(engine);
+            }
+            (Need::Resume(ns, id), Answer::Resume(resume)) => {
+                self.resumes.entry((ns, id)).or_insert(resume);
+            }
+            (Need::OpenResume(ns, session), Answer::Resume(resume)) => {
+                let id = resume.as_ref().map(|resume| resume.id.clone());
+                self.open_resumes.entry((ns.clone(), session)).or_insert(id);
+                if let Some(resume) = resume {
+                    self.resumes.entry((ns, resume.id.clone())).or_insert(Some(resume));
                 }
             }
             (need, answer) => unreachable!("a store answered {need:?} with {answer:?}"),
@@ -279,13 +339,34 @@ impl Facts {
                 self.receipts.clear();
                 self.pending.dropped_receipts = true;
             }
-            Effect::DropRows { .. } | Effect::Loosen(..) | Effect::Fasten(_) => {}
+            Effect::PutEpoch(ns, epoch) => {
+                self.epochs.insert(ns.clone(), *epoch);
+            }
+            Effect::PutEngine(engine) => {
+                let key = (engine.namespace.clone(), engine.id.clone());
+                self.engines.insert(key, Some(engine.clone()));
+            }
+            Effect::RemoveEngine(ns, id) => {
+                self.engines.insert((ns.clone(), id.clone()), None);
+            }
+            Effect::PutResume(resume) => self.put_resume(resume),
+            Effect::DropResumes { .. } => {
+                self.resumes.clear();
+                self.open_resumes.clear();
+                self.pending.dropped_resumes = true;
+            }
+            Effect::PutPastHead(_)
+            | Effect::DropPastHeads { .. }
+            | Effect::DropRows { .. }
+            | Effect::Loosen(..)
+            | Effect::Fasten(_) => {}
         }
     }
 
     /// After the effects are stored: keeps what the next batch is likely to ask for, forgets the rest.
     pub fn settle(&mut self, rows_max: usize) {
-        let kept = self.sessions.len() + self.threads.len() + self.turns.len() + self.logs.len();
+        let heads = self.sessions.len() + self.threads.len() + self.turns.len() + self.logs.len();
+        let kept = heads + self.engines.len() + self.resumes.len() + self.open_resumes.len();
         if kept > rows_max {
             *self = Self::default();
             return;
@@ -319,6 +400,13 @@ impl Facts {
         {
             *highest = (*highest).max(Some(name.number));
         }
+    }
+
+    fn put_resume(&mut self, resume: &Arc<Resume>) {
+        let ns = &resume.namespace;
+        let open = (!resume.state.is_end()).then(|| resume.id.clone());
+        self.open_resumes.insert((ns.clone(), resume.session.clone()), open);
+        self.resumes.insert((ns.clone(), resume.id.clone()), Some(resume.clone()));
     }
 
     fn put_item(&mut self, item: &Item) {

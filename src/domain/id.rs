@@ -61,6 +61,10 @@ text_id!(
     EngineId
 );
 text_id!(
+    /// Names a resume within its namespace.
+    ResumeId
+);
+text_id!(
     /// Names an entry within its session; of a message it is the message_id too.
     EntryId
 );

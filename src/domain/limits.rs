@@ -38,6 +38,15 @@ pub const SWEEP_ROWS_MAX: usize = 1_000;
 /// How long a receipt answers retries.
 pub const RECEIPT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a resume is kept after its end.
+pub const RESUME_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a head that a session left can be read.
+pub const PAST_HEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long an engine without threads is remembered after it left.
+pub const ENGINE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long a log may be staged before a crash is assumed and it is swept.
 pub const STAGING_LIFE: Duration = Duration::from_secs(60 * 60);
 

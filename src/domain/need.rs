@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use super::facts::Facts;
-use super::id::{EntryId, ItemId, LogId, Namespace, RequestId, Seq, SessionId, ThreadId, TurnId};
+use super::id::{
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Seq, SessionId, ThreadId, TurnId,
+};
 use super::outcome::Outcome;
 use super::path::Log;
-use super::proposal::{Command, Deletion, Proposal, SessionCommand, ThreadCommand, UpkeepCommand};
+use super::proposal::{
+    Command, Deletion, EngineCommand, Proposal, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
+    Written,
+};
 use super::save;
+use super::thread::Thread;
 use super::title::ForkName;
 
 /// One question to the store.
@@ -33,6 +39,14 @@ pub enum Need {
     Turn(LogId, TurnId),
     /// These items of a turn.
     Items(LogId, TurnId, Vec<ItemId>),
+    /// The last epoch that a namespace gave.
+    Epoch(Namespace),
+    /// An engine.
+    Engine(Namespace, EngineId),
+    /// A resume.
+    Resume(Namespace, ResumeId),
+    /// The resume of a session that has not ended.
+    OpenResume(Namespace, SessionId),
 }
 
 /// Everything the rules of `proposal` read, as far as the facts so far tell; the store answers what is
@@ -50,6 +64,8 @@ pub fn needs(proposal: &Proposal, facts: &Facts) -> Vec<Need> {
     match &proposal.command {
         Command::Session(command) => of_session(ns, command, facts, &mut needs),
         Command::Thread(command) => of_thread(ns, command, facts, &mut needs),
+        Command::Engine(command) => of_engine(ns, command, facts, &mut needs),
+        Command::Resume(command) => of_resume(ns, command, facts, &mut needs),
         Command::Upkeep(command) => of_upkeep(ns, command, facts, &mut needs),
     }
     needs
@@ -61,10 +77,13 @@ fn of_outcome(ns: &Namespace, outcome: &Outcome) -> Option<Need> {
         Outcome::Session { session }
         | Outcome::Appended { session, .. }
         | Outcome::Saved { session, .. }
+        | Outcome::Snapshot { session, .. }
         | Outcome::Forked { session, .. } => Some(Need::Session(ns.clone(), session.clone())),
         Outcome::Thread { thread } | Outcome::Turn { thread, .. } | Outcome::Items { thread, .. } => {
             Some(Need::Thread(ns.clone(), thread.clone()))
         }
+        Outcome::Engine { engine, .. } => Some(Need::Engine(ns.clone(), engine.clone())),
+        Outcome::Resume { resume } => Some(Need::Resume(ns.clone(), resume.clone())),
         Outcome::Kept { .. } => None,
     }
 }
@@ -80,6 +99,7 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
         SessionCommand::Delete { id, mode, .. } => {
             needs.push(session(id));
             family(ns, id, facts, needs);
+            of_ended(ns, id, facts, needs);
             if *mode == Deletion::Force {
                 of_purged(ns, id, facts, needs);
             }
@@ -102,15 +122,12 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
             }
         }
         SessionCommand::Save(command) => {
-            needs.push(Need::Thread(ns.clone(), command.thread.clone()));
-            if let Some(Some(thread)) = facts.thread(ns, &command.thread) {
-                let target = save::target(thread, command.requested.as_ref(), &command.fresh);
-                needs.push(session(target));
-            }
-            if let super::proposal::Written::Staged { tip, .. } = &command.written {
-                needs.push(Need::Log(tip.log.id));
-                needs.push(Need::References(tip.log.id));
-            }
+            of_target(ns, &command.thread, command.requested.as_ref(), &command.fresh, facts, needs);
+            of_written(&command.written, needs);
+        }
+        SessionCommand::Snapshot(command) => {
+            of_target(ns, &command.thread, command.requested.as_ref(), &command.fresh, facts, needs);
+            of_written(&command.written, needs);
         }
         SessionCommand::Fork(fork) => {
             needs.push(session(&fork.source));
@@ -121,6 +138,37 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
             }
         }
     }
+}
+
+/// A thread and the session that it is saved to.
+fn of_target(
+    ns: &Namespace,
+    thread: &ThreadId,
+    requested: Option<&SessionId>,
+    fresh: &SessionId,
+    facts: &Facts,
+    needs: &mut Vec<Need>,
+) {
+    needs.push(Need::Thread(ns.clone(), thread.clone()));
+    if let Some(Some(thread)) = facts.thread(ns, thread) {
+        needs.push(Need::Session(ns.clone(), save::target(thread, requested, fresh).clone()));
+    }
+}
+
+fn of_written(written: &Written, needs: &mut Vec<Need>) {
+    match written {
+        Written::Inline { .. } => {}
+        Written::Staged { tip, .. } => {
+            needs.push(Need::Log(tip.log.id));
+            needs.push(Need::References(tip.log.id));
+        }
+    }
+}
+
+/// The resumes that a deletion ends.
+fn of_ended(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
+    let family = facts.family(ns, id).into_iter().flatten();
+    needs.extend(family.chain([id]).map(|member| Need::OpenResume(ns.clone(), member.clone())));
 }
 
 fn family(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
@@ -156,6 +204,7 @@ fn of_thread(ns: &Namespace, command: &ThreadCommand, facts: &Facts, needs: &mut
     let Some(Some(thread)) = facts.thread(ns, id) else {
         return;
     };
+    needs.extend(thread.engine.clone().map(|engine| Need::Engine(ns.clone(), engine)));
     match command {
         ThreadCommand::Create { .. } | ThreadCommand::Update { .. } => {}
         ThreadCommand::Delete { .. } => {
@@ -177,9 +226,88 @@ fn of_thread(ns: &Namespace, command: &ThreadCommand, facts: &Facts, needs: &mut
     }
 }
 
+fn of_engine(ns: &Namespace, command: &EngineCommand, facts: &Facts, needs: &mut Vec<Need>) {
+    let (EngineCommand::Attach { id, .. }
+    | EngineCommand::Detach { id, .. }
+    | EngineCommand::OpenThread { id, .. }
+    | EngineCommand::CloseThread { id, .. }
+    | EngineCommand::Interrupt { id, .. }
+    | EngineCommand::Forget { id }) = command;
+    needs.push(Need::Engine(ns.clone(), id.clone()));
+    match command {
+        EngineCommand::Attach { .. } => needs.push(Need::Epoch(ns.clone())),
+        EngineCommand::Detach { .. } | EngineCommand::Forget { .. } => {}
+        EngineCommand::OpenThread { thread, .. }
+        | EngineCommand::CloseThread { thread, .. }
+        | EngineCommand::Interrupt { thread, .. } => {
+            needs.push(Need::Thread(ns.clone(), thread.clone()));
+            if let Some(Some(thread)) = facts.thread(ns, thread) {
+                needs.extend(thread.engine.clone().map(|owner| Need::Engine(ns.clone(), owner)));
+                let turn = thread.active_turn.clone();
+                needs.extend(turn.map(|turn| Need::Turn(thread.journal, turn)));
+            }
+        }
+    }
+}
+
+fn of_resume(ns: &Namespace, command: &ResumeCommand, facts: &Facts, needs: &mut Vec<Need>) {
+    let id = match command {
+        ResumeCommand::Open(open) => {
+            needs.push(Need::OpenResume(ns.clone(), open.session.clone()));
+            let thread = of_linked(ns, &open.session, facts, needs);
+            let owner = thread.and_then(|thread| thread.engine.clone());
+            needs.extend(owner.map(|engine| Need::Engine(ns.clone(), engine)));
+            return;
+        }
+        ResumeCommand::Start(start) => &start.id,
+        ResumeCommand::Seat(seat) => &seat.id,
+        ResumeCommand::Progress { id, .. }
+        | ResumeCommand::Fail { id, .. }
+        | ResumeCommand::Cancel { id } => id,
+    };
+    needs.push(Need::Resume(ns.clone(), id.clone()));
+    let Some(Some(resume)) = facts.resume(ns, id) else {
+        return;
+    };
+    match command {
+        ResumeCommand::Open(_)
+        | ResumeCommand::Progress { .. }
+        | ResumeCommand::Fail { .. }
+        | ResumeCommand::Cancel { .. } => {}
+        ResumeCommand::Start(start) => {
+            of_linked(ns, &resume.session, facts, needs);
+            needs.push(Need::Thread(ns.clone(), start.thread.clone()));
+        }
+        ResumeCommand::Seat(_) => {
+            of_linked(ns, &resume.session, facts, needs);
+            needs.push(Need::Thread(ns.clone(), resume.thread.clone()));
+            match &resume.engine {
+                Some(engine) => needs.push(Need::Engine(ns.clone(), engine.clone())),
+                None => needs.push(Need::Epoch(ns.clone())),
+            }
+        }
+    }
+}
+
+/// A session and its thread, which is returned where it is known.
+fn of_linked<'a>(
+    ns: &Namespace,
+    session: &SessionId,
+    facts: &'a Facts,
+    needs: &mut Vec<Need>,
+) -> Option<&'a Arc<Thread>> {
+    needs.push(Need::Session(ns.clone(), session.clone()));
+    let session = facts.session(ns, session).flatten()?;
+    let thread = session.profile.thread.as_ref()?;
+    needs.push(Need::Thread(ns.clone(), thread.clone()));
+    facts.thread(ns, thread).flatten()
+}
+
 fn of_upkeep(ns: &Namespace, command: &UpkeepCommand, facts: &Facts, needs: &mut Vec<Need>) {
     match command {
-        UpkeepCommand::ExpireReceipts { .. } => {}
+        UpkeepCommand::ExpireReceipts { .. }
+        | UpkeepCommand::ExpireResumes { .. }
+        | UpkeepCommand::ExpireHead { .. } => {}
         UpkeepCommand::Purge { session } => {
             needs.push(Need::Session(ns.clone(), session.clone()));
             of_purged(ns, session, facts, needs);

@@ -1,7 +1,7 @@
 //! What a commit did, small enough to be kept as a receipt for its retries.
 
 use super::entry::Digest;
-use super::id::{Seq, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, ResumeId, Seq, SessionId, ThreadId, TurnId};
 use super::session::Removed;
 use super::time::Time;
 
@@ -33,6 +33,17 @@ pub enum Outcome {
         /// Whether the save made it.
         created: bool,
     },
+    /// What an engine holds was saved.
+    Snapshot {
+        /// To which session.
+        session: SessionId,
+        /// Visible messages in it then.
+        message_count: u64,
+        /// Whether the snapshot made it.
+        created: bool,
+        /// Whether the engine answered with the rest only.
+        delta: bool,
+    },
     /// A session was forked.
     Forked {
         /// The fork.
@@ -62,6 +73,18 @@ pub enum Outcome {
         first: Seq,
         /// The highest.
         last: Seq,
+    },
+    /// An engine attached or left.
+    Engine {
+        /// Which.
+        engine: EngineId,
+        /// Of the attachment.
+        epoch: u64,
+    },
+    /// A resume was made, found, or went on.
+    Resume {
+        /// Which.
+        resume: ResumeId,
     },
     /// The service did something for itself; how many rows are left to do.
     Kept {

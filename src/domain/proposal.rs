@@ -15,6 +15,14 @@ use super::title::Title;
 use super::turn::{NewItem, Status};
 use super::usage::Usage;
 
+mod engine;
+mod resume;
+mod snapshot;
+
+pub use engine::EngineCommand;
+pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
+pub use snapshot::{Cut, Said, Snapshot};
+
 /// One mutation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
@@ -42,6 +50,10 @@ pub enum Command {
     Session(SessionCommand),
     /// To a thread.
     Thread(ThreadCommand),
+    /// To an engine, and to the threads it runs.
+    Engine(EngineCommand),
+    /// To a resume.
+    Resume(ResumeCommand),
     /// By the service for itself.
     Upkeep(UpkeepCommand),
 }
@@ -92,6 +104,8 @@ pub enum SessionCommand {
     },
     /// Write a thread's new messages to it.
     Save(Box<Save>),
+    /// Write what its engine holds of a thread to it.
+    Snapshot(Box<Snapshot>),
     /// Make a session that starts at a cut in another one.
     Fork(Box<Fork>),
 }
@@ -127,6 +141,8 @@ pub struct Save {
     pub expected: Option<Revision>,
     /// The end of the session then, which the writing goes on from; `None`: there was no session.
     pub from: Option<Tip>,
+    /// Where the session goes back to first: a snapshot in mid-turn left messages that are written anew.
+    pub cut: Option<Cut>,
     /// What is written.
     pub written: Written,
 }
@@ -247,6 +263,18 @@ pub enum UpkeepCommand {
     ExpireReceipts {
         /// The time.
         before: Time,
+    },
+    /// Forget resumes that ended before a time.
+    ExpireResumes {
+        /// The time.
+        before: Time,
+    },
+    /// Forget a head that a session left long ago.
+    ExpireHead {
+        /// Of which session.
+        session: SessionId,
+        /// Which.
+        revision: Revision,
     },
     /// Remove a deleted session whose time has come.
     Purge {

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::id::{EngineId, Namespace, Seq, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, Namespace, ResumeId, Seq, SessionId, ThreadId, TurnId};
+use super::resume;
 use super::session;
 use super::thread;
 use super::time::Time;
@@ -197,6 +198,43 @@ pub struct ThreadKey {
     pub update_time: Time,
     /// Its id.
     pub id: ThreadId,
+}
+
+/// Which resumes; the newest first, ties by id downwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumes {
+    /// Of this namespace; `None`: of all.
+    pub namespace: Option<Namespace>,
+    /// In any of these states; empty means any.
+    pub states: Vec<resume::State>,
+    /// Of this session.
+    pub session: Option<SessionId>,
+    /// Into this thread.
+    pub thread: Option<ThreadId>,
+    /// Into this engine.
+    pub engine: Option<EngineId>,
+}
+
+impl Resumes {
+    /// Whether the filters let `resume` through.
+    pub fn admits(&self, resume: &resume::Resume) -> bool {
+        let of_thread = self.thread.as_ref().is_none_or(|thread| *thread == resume.thread);
+        let of_engine = self.engine.as_ref().is_none_or(|engine| resume.engine.as_ref() == Some(engine));
+        (self.namespace.as_ref()).is_none_or(|namespace| *namespace == resume.namespace)
+            && (self.states.is_empty() || self.states.contains(&resume.state))
+            && self.session.as_ref().is_none_or(|session| *session == resume.session)
+            && of_thread
+            && of_engine
+    }
+}
+
+/// The row a page of resumes ended at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResumeKey {
+    /// When it was asked for.
+    pub create_time: Time,
+    /// Its id.
+    pub id: ResumeId,
 }
 
 /// Which entries of a log.

@@ -5,7 +5,7 @@ use super::error::{Invalid, Refusal};
 use super::id::{Seq, SessionId};
 use super::path::Tip;
 use super::session::{Session, State};
-use super::thread::{MARKS_MAX, Thread};
+use super::thread::{MARKS_MAX, SaveMark, Thread};
 
 /// What a save has to write, by what thread and session are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,20 @@ pub struct Plan {
     pub from: Option<Tip>,
     /// What a session that has to be made shares with the thread's base.
     pub base: Option<Tip>,
+    /// Where the session goes back to if anything is written: what follows is of a turn that a snapshot
+    /// caught running, and is written anew.
+    pub back_to: Option<Seq>,
+}
+
+/// How a thread and the session it is saved to stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// There is no session yet.
+    New,
+    /// The session has no message, and the thread was seeded with none.
+    Empty,
+    /// The thread knows all the messages that the session has.
+    Known(&'a SaveMark),
 }
 
 /// The session a save is for: the one named, else the linked one, else a new one.
@@ -35,16 +49,38 @@ pub fn plan(thread: &Thread, session: Option<&Session>) -> Result<Plan, Refusal>
             turn: thread.active_turn.clone(),
         });
     }
+    let from = session.map(|session| session.tip.clone());
+    Ok(match standing(thread, session)? {
+        Standing::New => Plan {
+            after: thread.base_items(),
+            from,
+            base: thread.base.clone(),
+            back_to: None,
+        },
+        Standing::Empty => Plan {
+            after: Seq::ZERO,
+            from,
+            base: None,
+            back_to: None,
+        },
+        Standing::Known(mark) => Plan {
+            after: mark.item,
+            from,
+            base: None,
+            back_to: mark.turn_start.filter(|_| mark.item < Seq(thread.items)),
+        },
+    })
+}
+
+/// Whether what `thread` holds may be written to `session`: neither a save nor a snapshot goes past
+/// messages that the thread did not seed or save itself.
+pub fn standing<'a>(thread: &'a Thread, session: Option<&Session>) -> Result<Standing<'a>, Refusal> {
     let known = session.is_some_and(|session| thread.mark(&session.id).is_some());
     if !known && thread.marks.len() >= MARKS_MAX {
         return Err(Invalid::limit("session_id", "sessions of one thread", MARKS_MAX as u64).into());
     }
     let Some(session) = session else {
-        return Ok(Plan {
-            after: thread.base_items(),
-            from: None,
-            base: thread.base.clone(),
-        });
+        return Ok(Standing::New);
     };
     if session.profile.state == State::Deleted {
         return Err(Refusal::SessionDeleted {
@@ -66,18 +102,14 @@ pub fn plan(thread: &Thread, session: Option<&Session>) -> Result<Plan, Refusal>
         session: session.id.clone(),
         thread: thread.id.clone(),
     };
-    let after = match thread.mark(&session.id) {
-        Some(mark)
-            if session.tip.covers(mark.log, mark.seq) && session.tip.tally.messages == mark.messages =>
-        {
-            mark.item
-        }
-        None if session.tip.tally.messages == 0 && thread.base.is_none() => Seq::ZERO,
-        Some(_) | None => return Err(diverged()),
-    };
-    Ok(Plan {
-        after,
-        from: Some(session.tip.clone()),
-        base: None,
-    })
+    match thread.mark(&session.id) {
+        Some(mark) if holds(session, mark) => Ok(Standing::Known(mark)),
+        None if session.tip.tally.messages == 0 && thread.base.is_none() => Ok(Standing::Empty),
+        Some(_) | None => Err(diverged()),
+    }
+}
+
+/// Whether a thread that was saved up to `mark` holds every message of the session.
+pub fn holds(session: &Session, mark: &SaveMark) -> bool {
+    session.tip.covers(mark.log, mark.seq) && session.tip.tally.messages == mark.messages
 }

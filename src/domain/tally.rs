@@ -31,6 +31,10 @@ pub struct Tally {
     pub checkpoint: Seq,
     /// Of the last user message of the main agent that has a text; 0 where there is none.
     pub last_user_text: Seq,
+    /// Messages of the main agent, of every role: the context view, but for checkpoints.
+    pub main: u64,
+    /// Of the last message of the main agent; 0 where there is none.
+    pub last_main: Seq,
     /// Tool calls of the main agent without a result, oldest first.
     pub open_calls: Vec<CallKey>,
 }
@@ -77,6 +81,8 @@ impl Tally {
     }
 
     fn count_main_message(&mut self, facts: &MessageFacts) {
+        self.main += 1;
+        self.last_main = Seq(self.entries);
         self.main_users += u64::from(facts.is_user_message());
         self.count_calls(facts);
         if facts.is_user_message() && facts.opening.is_some() {

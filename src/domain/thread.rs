@@ -61,6 +61,9 @@ pub struct SaveMark {
     pub messages: u64,
     /// The last item saved.
     pub item: Seq,
+    /// Set by a snapshot in mid-turn: the entries after this one are of that turn, and a save writes the
+    /// whole turn in their place.
+    pub turn_start: Option<Seq>,
 }
 
 /// A live conversation.

@@ -79,6 +79,8 @@ pub struct Turn {
     pub end_time: Option<Time>,
     /// Items of it that are queued or in progress.
     pub open_items: u64,
+    /// Of the engine's attachment that last spoke of it; 0 where no engine did.
+    pub epoch: u64,
     /// The thread's change number when it last changed.
     pub change: u64,
 }

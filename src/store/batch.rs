@@ -1,8 +1,10 @@
 //! Deciding proposals one after another on top of each other, for any backend.
 
+use std::sync::Arc;
+
 use crate::domain::facts::Answer;
 use crate::domain::need::{Need, needs};
-use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Time, decide};
+use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Resume, Time, decide};
 
 use super::{Committed, Error};
 
@@ -60,17 +62,19 @@ pub fn judge(
     for effect in &effects {
         facts.apply(effect);
     }
-    let committed = committed(facts, proposal, outcome, replayed);
+    let mut committed = committed(facts, proposal, outcome, replayed);
+    committed.resumes = effects.iter().filter_map(resume).cloned().collect();
     Ok(Verdict::Decided(effects, committed))
 }
 
 fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: bool) -> Committed {
     let ns = &proposal.namespace;
-    let (mut session, mut thread, mut turn) = (None, None, None);
+    let (mut session, mut thread, mut turn, mut resume) = (None, None, None, None);
     match &outcome {
         Outcome::Session { session: id }
         | Outcome::Appended { session: id, .. }
         | Outcome::Saved { session: id, .. }
+        | Outcome::Snapshot { session: id, .. }
         | Outcome::Forked { session: id, .. } => session = facts.session(ns, id).flatten().cloned(),
         Outcome::Thread { thread: id } | Outcome::Items { thread: id, .. } => {
             thread = facts.thread(ns, id).flatten().cloned();
@@ -84,7 +88,8 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
                 .as_ref()
                 .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
-        Outcome::Kept { .. } => {}
+        Outcome::Resume { resume: id } => resume = facts.resume(ns, id).flatten().cloned(),
+        Outcome::Engine { .. } | Outcome::Kept { .. } => {}
     }
     Committed {
         outcome,
@@ -92,5 +97,14 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
         session,
         thread,
         turn,
+        resume,
+        resumes: Vec::new(),
+    }
+}
+
+fn resume(effect: &Effect) -> Option<&Arc<Resume>> {
+    match effect {
+        Effect::PutResume(resume) => Some(resume),
+        _ => None,
     }
 }

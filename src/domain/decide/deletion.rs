@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Ruling;
+use super::{Ruling, resume};
 use super::session::{found, unchanged};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Invalid, Noun, Refusal};
@@ -30,6 +30,7 @@ pub(super) fn delete(
     match mode {
         proposal::Deletion::Force => {
             for member in family.into_iter().chain([session]) {
+                effects.extend(resume::cut_off(facts, ns, &member.id, now));
                 effects.extend(removal(facts, ns, member, &effects, now));
             }
         }
@@ -46,6 +47,7 @@ pub(super) fn delete(
                 .into_iter()
                 .filter(|member| member.profile.state != State::Deleted);
             for member in standing.chain([session]) {
+                effects.extend(resume::cut_off(facts, ns, &member.id, now));
                 effects.push(with_deletion(member, Some(deletion.clone()), now));
             }
         }
@@ -85,6 +87,12 @@ pub(super) fn removal(
     let mut effects = vec![
         Effect::RemoveSession(ns.clone(), session.id.clone()),
         Effect::Loosen(session.tip.log.id, now),
+        Effect::DropPastHeads {
+            namespace: ns.clone(),
+            session: session.id.clone(),
+            revision: None,
+            time: now,
+        },
     ];
     if let Some(id) = &session.profile.thread
         && let Some(thread) = written(before, id).or_else(|| facts.thread(ns, id).flatten().cloned())

@@ -8,42 +8,49 @@ use super::append::{Addition, Moved, derived, head, moved, unmoved};
 use super::session::fresh;
 use crate::domain::effect::Effect;
 use crate::domain::entry::Entry;
-use crate::domain::error::Refusal;
+use crate::domain::error::{Invalid, Refusal};
 use crate::domain::facts::Facts;
-use crate::domain::id::{LogId, Namespace, Revision, Seq, SessionId};
+use crate::domain::id::{LogId, Namespace, Revision, Seq, SessionId, ThreadId};
 use crate::domain::outcome::Outcome;
-use crate::domain::path::{Log, Tip};
-use crate::domain::proposal::{Save, Written};
-use crate::domain::save::{Plan, plan, target};
+use crate::domain::past_head::PastHead;
+use crate::domain::path::{Log, PARTS_HARD_MAX, Tip};
+use crate::domain::proposal::{Cut, Save, Written};
+use crate::domain::save::{plan, target};
 use crate::domain::session::{Profile, Session, State, Texts};
 use crate::domain::thread::{SaveMark, Thread};
 use crate::domain::time::Time;
 use crate::domain::title::{Title, TitleSource};
 
 pub(super) fn save(facts: &Facts, ns: &Namespace, save: &Save, now: Time) -> Ruling {
-    let thread = facts
-        .thread(ns, &save.thread)
-        .flatten()
-        .ok_or_else(|| Refusal::no_thread(&save.thread))?;
+    let thread = thread_of(facts, ns, &save.thread)?;
     let id = target(thread, save.requested.as_ref(), &save.fresh);
     let session = facts.session(ns, id).flatten();
-    let plan = plan(thread, session.map(|session| &**session))?;
-    still_as_read(id, thread, session, save)?;
+    plan(thread, session.map(|session| &**session))?;
+    if thread.change != save.change || thread.journal != save.journal {
+        return Err(Refusal::Moved { session: id.clone() });
+    }
+    checked(id, session, save.from.as_ref())?;
+    let linked = Linked {
+        thread,
+        cut: save.cut.as_ref(),
+        written: &save.written,
+    };
     let (effects, after, created) = match session {
         Some(session) => {
             fresh(session, save.expected)?;
-            let (effects, after) = extend(facts, session, thread, save, now)?;
+            let (effects, after) = extend(facts, session, &linked, save.title.as_ref(), now)?;
             (effects, after, false)
         }
         None => {
-            if save.expected.is_some() {
-                return Err(Refusal::RevisionMismatch {
-                    session: id.clone(),
-                    current: 0,
+            gone(id, save.expected)?;
+            let (mut effects, made) = create(facts, ns, id, &linked, save.title.as_ref(), now)?;
+            if made.tip.tally.messages == 0 {
+                return Err(Refusal::ThreadEmpty {
+                    thread: thread.id.clone(),
                 });
             }
-            let (effects, after) = create(facts, ns, id, thread, &plan, save, now)?;
-            (effects, after, true)
+            effects.push(Effect::PutSession(Arc::new(made.clone())));
+            (effects, made, true)
         }
     };
     let outcome = Outcome::Saved {
@@ -51,24 +58,47 @@ pub(super) fn save(facts: &Facts, ns: &Namespace, save: &Save, now: Time) -> Rul
         message_count: after.tip.tally.visible,
         created,
     };
-    Ok((with_mark(effects, thread, &after, now), outcome))
+    let effects = with_mark(effects, thread, &after, Seq(thread.items), None, now);
+    Ok((effects, outcome))
 }
 
-/// Thread and session are what the reader saw; else the save has to be computed again.
-fn still_as_read(
+/// A thread, and what is written of it.
+pub(super) struct Linked<'a> {
+    pub(super) thread: &'a Thread,
+    pub(super) cut: Option<&'a Cut>,
+    pub(super) written: &'a Written,
+}
+
+/// A thread that is there.
+pub(super) fn thread_of<'a>(
+    facts: &'a Facts,
+    ns: &Namespace,
+    id: &ThreadId,
+) -> Result<&'a Arc<Thread>, Refusal> {
+    facts.thread(ns, id).flatten().ok_or_else(|| Refusal::no_thread(id))
+}
+
+/// The session is what the reader saw; else what was read has to be computed again.
+pub(super) fn checked(
     id: &SessionId,
-    thread: &Thread,
     session: Option<&Arc<Session>>,
-    save: &Save,
+    from: Option<&Tip>,
 ) -> Result<(), Refusal> {
-    let gone = || Refusal::Moved { session: id.clone() };
-    if thread.change != save.change || thread.journal != save.journal {
-        return Err(gone());
-    }
-    match (session, &save.from) {
+    match (session, from) {
         (Some(session), Some(from)) => unmoved(session, from),
         (None, None) => Ok(()),
-        (Some(_), None) | (None, Some(_)) => Err(gone()),
+        (Some(_), None) | (None, Some(_)) => Err(Refusal::Moved { session: id.clone() }),
+    }
+}
+
+/// A caller that expects a revision expects a session.
+pub(super) fn gone(id: &SessionId, expected: Option<Revision>) -> Result<(), Refusal> {
+    match expected {
+        Some(_) => Err(Refusal::RevisionMismatch {
+            session: id.clone(),
+            current: 0,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -76,42 +106,17 @@ fn still_as_read(
 fn extend(
     facts: &Facts,
     session: &Session,
-    thread: &Thread,
-    save: &Save,
+    linked: &Linked<'_>,
+    title: Option<&Title>,
     now: Time,
 ) -> Result<(Vec<Effect>, Session), Refusal> {
-    let (mut effects, after) = match &save.written {
-        Written::Inline { entries, .. } => {
-            let log = session.tip.log.id;
-            let addition = Addition::onto(&session.tip.tally, log, entries, |id| facts.entry(log, id));
-            if addition.entries.is_empty() {
-                (Vec::new(), Moved::Head(session.clone()))
-            } else {
-                let after = addition.moved(session, now);
-                (vec![Effect::Append(addition.entries)], after)
-            }
-        }
-        Written::Staged { tip, preview, title } => {
-            staged(facts, tip)?;
-            if !tip.covers(session.tip.log.holder(session.tip.seq()), session.tip.seq()) {
-                return Err(Refusal::Moved {
-                    session: session.id.clone(),
-                });
-            }
-            let after = moved(session, tip.clone(), preview.clone(), title.as_deref(), now);
-            let effects = vec![
-                Effect::Fasten(tip.log.id),
-                Effect::Loosen(session.tip.log.id, now),
-            ];
-            (effects, after)
-        }
-    };
+    let (mut effects, after) = extended(facts, session, linked, now)?;
     if session.tip.tally.messages == 0 && thread_is_empty(&after) {
         return Err(Refusal::ThreadEmpty {
-            thread: thread.id.clone(),
+            thread: linked.thread.id.clone(),
         });
     }
-    let whole = renamed(after, session, thread, save.title.as_ref(), now);
+    let whole = renamed(after, session, linked, title, now);
     let unchanged = matches!(&whole, Moved::Head(after) if after == session);
     let (Moved::Head(after) | Moved::Whole(after)) = &whole;
     let after = after.clone();
@@ -121,16 +126,106 @@ fn extend(
     Ok((effects, after))
 }
 
+/// The session with what is written at its end, or at the cut that it goes back to.
+pub(super) fn extended(
+    facts: &Facts,
+    session: &Session,
+    linked: &Linked<'_>,
+    now: Time,
+) -> Result<(Vec<Effect>, Moved), Refusal> {
+    let Some(cut) = linked.cut else {
+        return appended(facts, session, linked.written, now);
+    };
+    let past = PastHead {
+        namespace: session.namespace.clone(),
+        session: session.id.clone(),
+        revision: session.revision,
+        tip: session.tip.clone(),
+        time: now,
+    };
+    let kept = Tip {
+        log: session.tip.log.clone(),
+        tally: cut.tally.clone(),
+    };
+    let (mut effects, made) = match linked.written {
+        Written::Inline { log, entries } => inline(Some(&kept), *log, entries),
+        Written::Staged { tip, preview, title } => {
+            staged(facts, tip)?;
+            still_covers(session, tip, &kept)?;
+            let made = Made {
+                tip: tip.clone(),
+                preview: preview.clone(),
+                title: title.clone(),
+            };
+            (vec![Effect::Fasten(tip.log.id)], made)
+        }
+    };
+    if made.tip.log.path.parts().len() > PARTS_HARD_MAX {
+        return Err(Invalid::limit("session_id", "rewinds of rewinds", PARTS_HARD_MAX as u64).into());
+    }
+    effects.push(Effect::PutPastHead(Arc::new(past)));
+    let preview = made.preview.unwrap_or_else(|| cut.preview.clone());
+    let after = moved(session, made.tip, Some(preview), made.title.as_deref(), now);
+    Ok((effects, after))
+}
+
+fn appended(
+    facts: &Facts,
+    session: &Session,
+    written: &Written,
+    now: Time,
+) -> Result<(Vec<Effect>, Moved), Refusal> {
+    match written {
+        Written::Inline { entries, .. } => {
+            let log = session.tip.log.id;
+            let addition = Addition::onto(&session.tip.tally, log, entries, |id| facts.entry(log, id));
+            if addition.entries.is_empty() {
+                return Ok((Vec::new(), Moved::Head(session.clone())));
+            }
+            let after = addition.moved(session, now);
+            Ok((vec![Effect::Append(addition.entries)], after))
+        }
+        Written::Staged { tip, preview, title } => {
+            staged(facts, tip)?;
+            still_covers(session, tip, &session.tip)?;
+            let after = moved(session, tip.clone(), preview.clone(), title.as_deref(), now);
+            let effects = vec![
+                Effect::Fasten(tip.log.id),
+                Effect::Loosen(session.tip.log.id, now),
+            ];
+            Ok((effects, after))
+        }
+    }
+}
+
+/// The staged log goes on from where the session is kept.
+fn still_covers(session: &Session, staged: &Tip, kept: &Tip) -> Result<(), Refusal> {
+    if staged.covers(kept.log.holder(kept.seq()), kept.seq()) {
+        return Ok(());
+    }
+    Err(Refusal::Moved {
+        session: session.id.clone(),
+    })
+}
+
 fn thread_is_empty(after: &Moved) -> bool {
     let (Moved::Head(session) | Moved::Whole(session)) = after;
     session.tip.tally.messages == 0
 }
 
 /// Links the session to its thread, and gives it the title of the request.
-fn renamed(after: Moved, before: &Session, thread: &Thread, title: Option<&Title>, now: Time) -> Moved {
+fn renamed(
+    after: Moved,
+    before: &Session,
+    linked: &Linked<'_>,
+    title: Option<&Title>,
+    now: Time,
+) -> Moved {
+    let thread = linked.thread;
     let (Moved::Head(session) | Moved::Whole(session)) = &after;
     let mut profile = Profile::clone(&session.profile);
     profile.thread = Some(thread.id.clone());
+    profile.incomplete_turn &= linked.cut.is_none();
     if let Some(title) = title {
         profile.title = title.as_str().to_owned();
         profile.title_source = TitleSource::User;
@@ -159,36 +254,34 @@ fn is_untitled(session: &Session) -> bool {
         && session.profile.title_source == TitleSource::Derived
 }
 
-/// Makes the thread's session, on top of what the thread was seeded with.
-fn create(
+/// The thread's session, on top of what the thread was seeded with; its row is left to be written.
+pub(super) fn create(
     facts: &Facts,
     ns: &Namespace,
     id: &SessionId,
-    thread: &Thread,
-    plan: &Plan,
-    save: &Save,
+    linked: &Linked<'_>,
+    title: Option<&Title>,
     now: Time,
 ) -> Result<(Vec<Effect>, Session), Refusal> {
-    let base = plan.base.as_ref();
-    let (mut effects, made) = match &save.written {
-        Written::Inline { log, entries } => inline(base, *log, entries),
+    let kept = linked.thread.base.as_ref().map(|base| Tip {
+        log: base.log.clone(),
+        tally: linked.cut.map_or(&base.tally, |cut| &cut.tally).clone(),
+    });
+    let (effects, made) = match linked.written {
+        Written::Inline { log, entries } => inline(kept.as_ref(), *log, entries),
         Written::Staged { tip, preview, title } => {
             staged(facts, tip)?;
-            let written = Made {
+            let made = Made {
                 tip: tip.clone(),
                 preview: preview.clone(),
                 title: title.clone(),
             };
-            (vec![Effect::Fasten(tip.log.id)], written)
+            (vec![Effect::Fasten(tip.log.id)], made)
         }
     };
-    if made.tip.tally.messages == 0 {
-        return Err(Refusal::ThreadEmpty {
-            thread: thread.id.clone(),
-        });
-    }
-    let mut profile = profile_of(thread, save.title.as_ref(), now);
-    if let Some(title) = derived(&profile, made.title.as_deref(), true) {
+    let mut profile = profile_of(linked.thread, title, now);
+    let has_messages = made.tip.tally.messages > 0;
+    if let Some(title) = derived(&profile, made.title.as_deref(), has_messages) {
         profile.title = title;
     }
     let session = Session {
@@ -201,7 +294,6 @@ fn create(
         generation: 1,
         update_time: now,
     };
-    effects.push(Effect::PutSession(Arc::new(session.clone())));
     Ok((effects, session))
 }
 
@@ -277,13 +369,21 @@ fn profile_of(thread: &Thread, title: Option<&Title>, now: Time) -> Profile {
 }
 
 /// The thread remembers how far it was saved, and links to the session it was saved to last.
-fn with_mark(mut effects: Vec<Effect>, thread: &Thread, session: &Session, now: Time) -> Vec<Effect> {
+pub(super) fn with_mark(
+    mut effects: Vec<Effect>,
+    thread: &Thread,
+    session: &Session,
+    item: Seq,
+    turn_start: Option<Seq>,
+    now: Time,
+) -> Vec<Effect> {
     let mark = SaveMark {
         session: session.id.clone(),
         log: session.tip.log.holder(session.tip.seq()),
         seq: session.tip.seq(),
         messages: session.tip.tally.messages,
-        item: Seq(thread.items),
+        item,
+        turn_start,
     };
     if thread.session.as_ref() == Some(&session.id) && thread.mark(&session.id) == Some(&mark) {
         return effects;

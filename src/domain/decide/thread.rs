@@ -25,14 +25,14 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ThreadCommand, now
         ThreadCommand::Update { id, change, epoch } => update(owned(facts, ns, id, *epoch)?, change, now),
         ThreadCommand::Delete { id, epoch } => delete(facts, ns, owned(facts, ns, id, *epoch)?, now),
         ThreadCommand::StartTurn { id, turn, epoch } => {
-            turn::start(facts, owned(facts, ns, id, *epoch)?, turn, now)
+            turn::start(facts, owned(facts, ns, id, *epoch)?, turn, *epoch, now)
         }
         ThreadCommand::AppendItems {
             id,
             turn,
             items,
             epoch,
-        } => turn::append_items(facts, owned(facts, ns, id, *epoch)?, turn, items, now),
+        } => turn::append_items(facts, owned(facts, ns, id, *epoch)?, turn, items, *epoch, now),
         ThreadCommand::FinishTurn {
             id,
             turn,
@@ -51,7 +51,8 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ThreadCommand, now
     }
 }
 
-/// A thread that a writer of this epoch may write to.
+/// A thread that a writer of this epoch may write to: while its engine is attached nobody else may, and
+/// an epoch counts only while it is the owner's last one.
 fn owned<'a>(
     facts: &'a Facts,
     ns: &Namespace,
@@ -62,8 +63,16 @@ fn owned<'a>(
         .thread(ns, id)
         .flatten()
         .ok_or_else(|| Refusal::no_thread(id))?;
-    epoch_is_current(id, epoch, thread.epoch)?;
-    Ok(thread)
+    let owner = thread.engine.as_ref().and_then(|engine| facts.engine(ns, engine).flatten());
+    let current = owner.map_or(thread.epoch, |owner| owner.epoch.max(thread.epoch));
+    epoch_is_current(id, epoch, current)?;
+    match owner.filter(|owner| epoch.is_none() && owner.is_attached()) {
+        Some(owner) => Err(Refusal::ThreadOwned {
+            thread: id.clone(),
+            owner: owner.id.clone(),
+        }),
+        None => Ok(thread),
+    }
 }
 
 fn epoch_is_current(id: &ThreadId, given: Option<u64>, current: u64) -> Result<(), Refusal> {
@@ -92,6 +101,15 @@ fn create(
         });
     }
     epoch_is_current(id, epoch, 0)?;
+    let thread = made(ns, id, journal, draft, now);
+    Ok((
+        vec![Effect::PutThread(Arc::new(thread))],
+        Outcome::Thread { thread: id.clone() },
+    ))
+}
+
+/// A new thread, without an engine and without a base.
+pub(super) fn made(ns: &Namespace, id: &ThreadId, journal: LogId, draft: &Draft, now: Time) -> Thread {
     let profile = Profile {
         title: draft.title.clone(),
         setting: draft.setting.clone(),
@@ -99,7 +117,7 @@ fn create(
         texts: Arc::new(draft.texts.clone()),
         state: draft.state,
     };
-    let thread = Thread {
+    Thread {
         namespace: ns.clone(),
         id: id.clone(),
         journal,
@@ -116,11 +134,7 @@ fn create(
         marks: Vec::new(),
         create_time: now,
         update_time: now,
-    };
-    Ok((
-        vec![Effect::PutThread(Arc::new(thread))],
-        Outcome::Thread { thread: id.clone() },
-    ))
+    }
 }
 
 fn update(thread: &Thread, change: &Change, now: Time) -> Ruling {

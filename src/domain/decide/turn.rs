@@ -21,7 +21,13 @@ pub(super) struct End<'a> {
     pub(super) error: &'a str,
 }
 
-pub(super) fn start(facts: &Facts, thread: &Thread, id: &TurnId, now: Time) -> Ruling {
+pub(super) fn start(
+    facts: &Facts,
+    thread: &Thread,
+    id: &TurnId,
+    epoch: Option<u64>,
+    now: Time,
+) -> Ruling {
     match thread.profile.state {
         State::Open => {}
         State::Closed | State::Archived => {
@@ -55,6 +61,7 @@ pub(super) fn start(facts: &Facts, thread: &Thread, id: &TurnId, now: Time) -> R
         start_time: now,
         end_time: None,
         open_items: 0,
+        epoch: epoch.unwrap_or_default(),
         change: after.change,
     };
     Ok(written(after, turn, Vec::new()))
@@ -65,6 +72,7 @@ pub(super) fn append_items(
     thread: &Thread,
     id: &TurnId,
     new: &[NewItem],
+    epoch: Option<u64>,
     now: Time,
 ) -> Ruling {
     let turn = running(facts, thread, id)?;
@@ -73,6 +81,7 @@ pub(super) fn append_items(
     }
     let mut after = thread.touched(now);
     let mut turn = Turn {
+        epoch: epoch.unwrap_or(turn.epoch),
         change: after.change,
         ..Turn::clone(turn)
     };

@@ -19,6 +19,13 @@ use crate::domain::time::Time;
 pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &UpkeepCommand, now: Time) -> Ruling {
     let effects = match command {
         UpkeepCommand::ExpireReceipts { before } => vec![Effect::DropReceipts { before: *before }],
+        UpkeepCommand::ExpireResumes { before } => vec![Effect::DropResumes { before: *before }],
+        UpkeepCommand::ExpireHead { session, revision } => vec![Effect::DropPastHeads {
+            namespace: ns.clone(),
+            session: session.clone(),
+            revision: Some(*revision),
+            time: now,
+        }],
         UpkeepCommand::Purge { session } => purge(facts, ns, session, now),
         UpkeepCommand::Stage { log, after, entries } => stage(facts, log, *after, entries, now)?,
         UpkeepCommand::Compact { session, from, to } => compact(facts, ns, session, *from, to, now)?,

@@ -78,6 +78,10 @@ fn counted(payloads: &[Payload]) -> Tally {
             matches!(payload, Payload::Message(facts)
                 if is_user(facts) && !facts.in_sub_session && facts.opening.is_some())
         }),
+        main: count(&|facts| !facts.in_sub_session),
+        last_main: last(&|(_, payload)| {
+            matches!(payload, Payload::Message(facts) if !facts.in_sub_session)
+        }),
         open_calls: open_calls(&messages),
     }
 }

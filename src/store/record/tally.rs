@@ -80,9 +80,11 @@ fn put_tally(buf: &mut Vec<u8>, tally: &Tally) {
         usage,
         checkpoint,
         last_user_text,
+        main,
+        last_main,
         open_calls,
     } = tally;
-    for value in [entries, messages, visible, users, main_users, items, turns] {
+    for value in [entries, messages, visible, users, main_users, items, turns, main] {
         put(buf, *value);
     }
     let Usage {
@@ -105,6 +107,7 @@ fn put_tally(buf: &mut Vec<u8>, tally: &Tally) {
     }
     put(buf, checkpoint.0);
     put(buf, last_user_text.0);
+    put(buf, last_main.0);
     put(buf, open_calls.len() as u64);
     for call in open_calls {
         buf.extend_from_slice(&call.0.to_be_bytes());
@@ -175,9 +178,11 @@ impl<'a> Input<'a> {
             main_users: self.varint()?,
             items: self.varint()?,
             turns: self.varint()?,
+            main: self.varint()?,
             usage: self.usage()?,
             checkpoint: Seq(self.varint()?),
             last_user_text: Seq(self.varint()?),
+            last_main: Seq(self.varint()?),
             open_calls: Vec::new(),
         };
         let calls = self.count(OPEN_CALLS_MAX as u64)?;
@@ -209,7 +214,7 @@ mod tests {
     use uuid::Uuid;
 
     fn any_tally() -> impl Strategy<Value = Tally> {
-        let numbers = proptest::array::uniform15(any::<u64>());
+        let numbers = proptest::array::uniform17(any::<u64>());
         (numbers, proptest::collection::vec(any::<u64>(), 0..20)).prop_map(|(n, calls)| Tally {
             entries: n[0],
             messages: n[1],
@@ -228,6 +233,8 @@ mod tests {
             },
             checkpoint: Seq(n[13]),
             last_user_text: Seq(n[14]),
+            main: n[15],
+            last_main: Seq(n[16]),
             open_calls: calls.into_iter().map(CallKey).collect(),
         })
     }
@@ -282,6 +289,6 @@ mod tests {
             visible: 4_900,
             ..Tally::default()
         };
-        assert!(encode(&tally).len() < 24);
+        assert!(encode(&tally).len() < 26);
     }
 }

@@ -1,0 +1,319 @@
+//! Resumes: one at a time for a session, into one thread; the thread is linked when it holds all of it.
+
+use std::sync::Arc;
+
+use super::Ruling;
+use super::engine::attached;
+use super::session::writable;
+use super::thread::made;
+use crate::domain::effect::Effect;
+use crate::domain::error::Refusal;
+use crate::domain::facts::Facts;
+use crate::domain::id::{Namespace, ResumeId, Seq, SessionId};
+use crate::domain::outcome::Outcome;
+use crate::domain::path::Tip;
+use crate::domain::proposal::{Offer, Open, ResumeCommand, Seat, Seed, Start};
+use crate::domain::resume::{Failure, Resume, State, Step, Wish};
+use crate::domain::save::holds;
+use crate::domain::session::{self, Session, Setting};
+use crate::domain::thread::{self, Draft, SaveMark, Texts, Thread};
+use crate::domain::time::Time;
+
+/// The mode of a thread where neither the request nor the session names one.
+const MODE: &str = "agent";
+
+pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ResumeCommand, now: Time) -> Ruling {
+    match command {
+        ResumeCommand::Open(open) => make(facts, ns, open, now),
+        ResumeCommand::Start(start) => begin(facts, ns, start, now),
+        ResumeCommand::Progress { id, seed, written } => progress(facts, ns, id, *seed, *written),
+        ResumeCommand::Seat(seat) => take(facts, ns, seat, now),
+        ResumeCommand::Fail { id, failure } => {
+            let resume = found(facts, ns, id)?;
+            Ok(ended(resume, Step::Fail, Some(failure), now))
+        }
+        ResumeCommand::Cancel { id } => Ok(ended(found(facts, ns, id)?, Step::Cancel, None, now)),
+    }
+}
+
+/// The effects that end a session's resume because the session is deleted.
+pub(super) fn cut_off(facts: &Facts, ns: &Namespace, session: &SessionId, now: Time) -> Vec<Effect> {
+    let running = facts.open_resume(ns, session);
+    running.map_or_else(Vec::new, |resume| {
+        ended(resume, Step::Fail, Some(&Failure::SessionDeleted), now).0
+    })
+}
+
+fn found<'a>(facts: &'a Facts, ns: &Namespace, id: &ResumeId) -> Result<&'a Arc<Resume>, Refusal> {
+    let resume = facts.resume(ns, id).flatten();
+    resume.ok_or_else(|| Refusal::no_resume(id))
+}
+
+/// One that has not ended.
+fn running<'a>(
+    facts: &'a Facts,
+    ns: &Namespace,
+    id: &ResumeId,
+    step: Step,
+) -> Result<(&'a Arc<Resume>, State), Refusal> {
+    let resume = found(facts, ns, id)?;
+    let state = resume.state.after(step);
+    let ended = || Refusal::ResumeEnded { resume: id.clone() };
+    Ok((resume, state.ok_or_else(ended)?))
+}
+
+fn outcome(resume: &Resume) -> Outcome {
+    Outcome::Resume {
+        resume: resume.id.clone(),
+    }
+}
+
+/// The resume after its end; one that has ended stays as it is.
+fn ended(resume: &Resume, step: Step, failure: Option<&Failure>, now: Time) -> (Vec<Effect>, Outcome) {
+    let Some(state) = resume.state.after(step) else {
+        return (Vec::new(), outcome(resume));
+    };
+    let mut effects: Vec<Effect> = loosened(resume.source.as_ref(), now).collect();
+    let after = Resume {
+        state,
+        failure: failure.cloned(),
+        end_time: Some(now),
+        ..resume.clone()
+    };
+    effects.push(Effect::PutResume(Arc::new(after)));
+    (effects, outcome(resume))
+}
+
+fn loosened(tip: Option<&Tip>, now: Time) -> impl Iterator<Item = Effect> {
+    tip.map(|tip| Effect::Loosen(tip.log.id, now)).into_iter()
+}
+
+/// Finds the resume that runs, or the thread that holds the session already; else makes a resume.
+fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
+    let session = writable(facts, ns, &open.session)?;
+    if let Some(resume) = facts.open_resume(ns, &open.session) {
+        return Ok((Vec::new(), outcome(resume)));
+    }
+    let linked = linked(facts, ns, session);
+    let reused = linked.filter(|thread| is_in_use(facts, ns, thread, session, &open.wish));
+    if reused.is_none() && open.offer == Offer::None {
+        return Err(Refusal::NoEngine);
+    }
+    let thread = match (reused, linked) {
+        (Some(thread), _) => thread.id.clone(),
+        (None, Some(thread)) if can_be_seeded_again(thread, session) => thread.id.clone(),
+        (None, _) => open.thread.clone(),
+    };
+    let held = if reused.is_some() { session.tip.tally.visible } else { 0 };
+    let resume = Resume {
+        namespace: ns.clone(),
+        id: open.id.clone(),
+        session: open.session.clone(),
+        thread,
+        wish: open.wish.clone(),
+        engine: reused.and_then(|thread| thread.engine.clone()),
+        state: if reused.is_some() { State::Ready } else { State::Queued },
+        reused: reused.is_some(),
+        written: held,
+        total: held,
+        attempt: 0,
+        seed: 0,
+        source: None,
+        failure: None,
+        create_time: now,
+        start_time: None,
+        end_time: reused.map(|_| now),
+    };
+    let outcome = outcome(&resume);
+    Ok((vec![Effect::PutResume(Arc::new(resume))], outcome))
+}
+
+/// The thread that a session belongs to.
+fn linked<'a>(facts: &'a Facts, ns: &Namespace, session: &Session) -> Option<&'a Arc<Thread>> {
+    let thread = session.profile.thread.as_ref()?;
+    facts.thread(ns, thread).flatten()
+}
+
+/// Whether a thread can be used as it is: it takes turns, holds the session's newest message, and, where an
+/// engine was asked for or held it, a matching engine holds it now.
+fn is_in_use(facts: &Facts, ns: &Namespace, thread: &Thread, session: &Session, wish: &Wish) -> bool {
+    let holds = thread.mark(&session.id).is_some_and(|mark| holds(session, mark));
+    let is_held = || {
+        let owner = thread.engine.as_ref().and_then(|id| facts.engine(ns, id).flatten());
+        owner.is_some_and(|owner| owner.is_at(thread.epoch) && wish.admits_engine(owner))
+    };
+    let fits = (!wish.needs_engine() && thread.engine.is_none()) || is_held();
+    thread.profile.state == thread::State::Open && holds && fits
+}
+
+/// Whether nothing of a thread is lost when it is seeded again: all its turns are in the session.
+fn can_be_seeded_again(thread: &Thread, session: &Session) -> bool {
+    let mark = thread.mark(&session.id);
+    let saved = mark.is_some_and(|mark| mark.item == Seq(thread.items) && mark.turn_start.is_none());
+    saved && thread.active_turn.is_none() && thread.open_items == 0
+}
+
+fn begin(facts: &Facts, ns: &Namespace, start: &Start, now: Time) -> Ruling {
+    let (resume, state) = running(facts, ns, &start.id, Step::Start)?;
+    let session = writable(facts, ns, &resume.session)?;
+    can_take(facts, ns, &start.thread, session)?;
+    let continued = start.seed == Seed::Continued && resume.engine == start.engine;
+    let after = Resume {
+        thread: start.thread.clone(),
+        engine: start.engine.clone(),
+        state,
+        written: if continued { resume.written } else { 0 },
+        total: start.total,
+        attempt: resume.attempt + 1,
+        seed: if continued { resume.seed } else { resume.seed + 1 },
+        source: Some(start.source.clone()),
+        start_time: resume.start_time.or(Some(now)),
+        ..Resume::clone(resume)
+    };
+    let mut effects: Vec<Effect> = loosened(resume.source.as_ref(), now).collect();
+    let outcome = outcome(&after);
+    effects.push(Effect::PutResume(Arc::new(after)));
+    Ok((effects, outcome))
+}
+
+/// A thread that a session can be seeded into: there is none of that name, or nothing of it would be lost.
+fn can_take<'a>(
+    facts: &'a Facts,
+    ns: &Namespace,
+    id: &crate::domain::ThreadId,
+    session: &Session,
+) -> Result<Option<&'a Arc<Thread>>, Refusal> {
+    match facts.thread(ns, id).flatten() {
+        Some(thread) if !can_be_seeded_again(thread, session) => {
+            Err(Refusal::ThreadMoved { thread: id.clone() })
+        }
+        thread => Ok(thread),
+    }
+}
+
+fn progress(facts: &Facts, ns: &Namespace, id: &ResumeId, seed: u32, written: u64) -> Ruling {
+    let (resume, state) = running(facts, ns, id, Step::Progress)?;
+    if resume.seed != seed || written <= resume.written || written > resume.total {
+        return Ok((Vec::new(), outcome(resume)));
+    }
+    let after = Resume {
+        state,
+        written,
+        ..Resume::clone(resume)
+    };
+    Ok((vec![Effect::PutResume(Arc::new(after))], outcome(resume)))
+}
+
+/// Seats the thread on the session: from now on it is the session's, and the engine's.
+fn take(facts: &Facts, ns: &Namespace, seat: &Seat, now: Time) -> Ruling {
+    let (resume, state) = running(facts, ns, &seat.id, Step::Seat)?;
+    let session = writable(facts, ns, &resume.session)?;
+    let moved = || Refusal::Moved {
+        session: session.id.clone(),
+    };
+    let source = resume.source.as_ref().ok_or_else(moved)?;
+    if session.tip.log.id != source.log.id || session.tip.seq() != source.seq() {
+        return Err(moved());
+    }
+    let mut effects: Vec<Effect> = loosened(Some(source), now).collect();
+    let epoch = match (&resume.engine, seat.epoch) {
+        (Some(engine), Some(epoch)) => attached(facts, ns, engine, epoch)?.epoch,
+        (None, None) => {
+            let epoch = facts.epoch(ns) + 1;
+            effects.push(Effect::PutEpoch(ns.clone(), epoch));
+            epoch
+        }
+        (Some(_), None) | (None, Some(_)) => return Err(moved()),
+    };
+    let before = can_take(facts, ns, &resume.thread, session)?;
+    let thread = Thread {
+        engine: resume.engine.clone(),
+        epoch,
+        ..seated(ns, resume, session, seat, before.map(|thread| &**thread), now)
+    };
+    if let Some(before) = before {
+        effects.push(Effect::Loosen(before.journal, now));
+        effects.extend(loosened(before.base.as_ref(), now));
+    }
+    effects.push(Effect::PutThread(Arc::new(thread)));
+    if session.profile.thread.as_ref() != Some(&resume.thread) {
+        let profile = session::Profile {
+            thread: Some(resume.thread.clone()),
+            ..session::Profile::clone(&session.profile)
+        };
+        let after = Session {
+            profile: Arc::new(profile),
+            ..session.touched(now)
+        };
+        effects.push(Effect::PutSession(Arc::new(after)));
+    }
+    let after = Resume {
+        state,
+        written: resume.total,
+        end_time: Some(now),
+        ..Resume::clone(resume)
+    };
+    effects.push(Effect::PutResume(Arc::new(after)));
+    Ok((effects, outcome(resume)))
+}
+
+/// The thread with the session's log as its base and no turns of its own.
+fn seated(
+    ns: &Namespace,
+    resume: &Resume,
+    session: &Session,
+    seat: &Seat,
+    before: Option<&Thread>,
+    now: Time,
+) -> Thread {
+    let draft = draft(resume, session, seat);
+    let fresh = made(ns, &resume.thread, seat.journal, &draft, now);
+    let tip = &session.tip;
+    let mark = SaveMark {
+        session: session.id.clone(),
+        log: tip.log.holder(tip.seq()),
+        seq: tip.seq(),
+        messages: tip.tally.messages,
+        item: Seq(tip.tally.items),
+        turn_start: None,
+    };
+    Thread {
+        base: Some(tip.clone()),
+        session: Some(session.id.clone()),
+        turns: tip.tally.turns,
+        items: tip.tally.items,
+        marks: vec![mark],
+        change: before.map_or(1, |before| before.change + 1),
+        create_time: before.map_or(now, |before| before.create_time),
+        ..fresh
+    }
+}
+
+fn draft(resume: &Resume, session: &Session, seat: &Seat) -> Draft {
+    let profile = &session.profile;
+    let or = |wished: &Option<String>, known: &str, default: &str| {
+        let known = if known.is_empty() { default } else { known };
+        wished.clone().unwrap_or_else(|| known.to_owned())
+    };
+    let setting = Setting {
+        model: or(&resume.wish.model, &profile.setting.model, ""),
+        mode: or(&resume.wish.mode, &profile.setting.mode, MODE),
+        task_type: or(&resume.wish.task_type, &profile.setting.task_type, ""),
+        ..profile.setting.clone()
+    };
+    let system_prompt = if profile.texts.system_prompt.is_empty() {
+        seat.system_prompt.clone()
+    } else {
+        profile.texts.system_prompt.clone()
+    };
+    Draft {
+        title: profile.title.clone(),
+        setting,
+        labels: profile.labels.clone(),
+        texts: Texts {
+            system_prompt,
+            settings_json: profile.texts.settings_json.clone(),
+        },
+        state: thread::State::Open,
+    }
+}
