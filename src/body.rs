@@ -17,11 +17,13 @@ use crate::domain::entry::Payload;
 use crate::domain::{Digest, EntryId, Invalid, Kind, Limits, NewEntry, Role, Time, TurnId, Usage};
 use crate::pb;
 
+mod derived;
 mod item;
 mod json;
 mod message;
 pub mod value;
 
+pub use derived::{Derived, derived};
 pub use item::{item, item_blocks, item_to_pb};
 pub use json::well_formed;
 

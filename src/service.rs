@@ -20,6 +20,7 @@ mod staging;
 
 pub mod entries;
 pub mod forks;
+pub mod items;
 pub mod saves;
 pub mod sessions;
 pub mod threads;

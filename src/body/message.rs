@@ -114,22 +114,34 @@ pub(super) fn facts(role: Role, envelope: &Envelope, blocks: &[pb::ContentBlock]
 
 /// Whether a block begins a new item of a thread: every tool call and tool result does, of others the first of a run
 /// of one kind. `run` is the kind of the run that the blocks before it left open.
-fn starts_item(run: &mut Option<ItemKind>, role: Role, block: &pb::ContentBlock) -> bool {
+pub(super) fn starts_item(run: &mut Option<ItemKind>, role: Role, block: &pb::ContentBlock) -> bool {
     let kind = match &block.block {
         Some(Block::ToolUse(_) | Block::ToolResult(_)) => None,
-        Some(Block::Thinking(_)) if role == Role::Assistant => Some(ItemKind::AgentReasoning),
         Some(
             Block::Text(_) | Block::Thinking(_) | Block::Image(_) | Block::Document(_) | Block::Opaque(_),
         )
-        | None => Some(match role {
-            Role::User => ItemKind::UserMessage,
-            Role::Assistant | Role::System => ItemKind::AgentMessage,
-            Role::Tool => ItemKind::ToolResult,
-        }),
+        | None => Some(item_kind(role, block)),
     };
     let goes_on = kind.is_some() && *run == kind;
     *run = kind;
     !goes_on
+}
+
+/// What a block of a message of this role is in a thread.
+pub(super) fn item_kind(role: Role, block: &pb::ContentBlock) -> ItemKind {
+    match &block.block {
+        Some(Block::ToolUse(_)) => ItemKind::ToolCall,
+        Some(Block::ToolResult(_)) => ItemKind::ToolResult,
+        Some(Block::Thinking(_)) if role == Role::Assistant => ItemKind::AgentReasoning,
+        Some(
+            Block::Text(_) | Block::Thinking(_) | Block::Image(_) | Block::Document(_) | Block::Opaque(_),
+        )
+        | None => match role {
+            Role::User => ItemKind::UserMessage,
+            Role::Assistant | Role::System => ItemKind::AgentMessage,
+            Role::Tool => ItemKind::ToolResult,
+        },
+    }
 }
 
 /// The first text that is not blank is the preview; the title comes from the first that leaves one.

@@ -31,15 +31,31 @@ pub enum Count {
     Users,
     /// User messages of the main agent.
     MainUsers,
+    /// Items of a thread that is seeded with the session.
+    Items,
+    /// Turns of such a thread.
+    Turns,
 }
 
 impl Count {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Visible,
+        Self::Users,
+        Self::MainUsers,
+        Self::Items,
+        Self::Turns,
+    ];
+
     /// What a tally says of this count.
     pub fn of(self, tally: &Tally) -> u64 {
         match self {
             Self::Visible => tally.visible,
             Self::Users => tally.users,
             Self::MainUsers => tally.main_users,
+            Self::Items => tally.items,
+            Self::Turns => tally.turns,
         }
     }
 

@@ -83,6 +83,24 @@ impl From<&ItemId> for EntryId {
     }
 }
 
+impl From<&EntryId> for ItemId {
+    fn from(id: &EntryId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+impl From<&TurnId> for EntryId {
+    fn from(id: &TurnId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+impl From<&EntryId> for TurnId {
+    fn from(id: &EntryId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
 fn checked_id<'a>(value: &'a str, field: &str) -> Result<&'a str, Invalid> {
     let id = value.trim();
     let first_ok = id

@@ -1,29 +1,16 @@
 //! Live conversations: threads, turns, items.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::proposal::ThreadCommand;
 use crate::domain::query::{self, Bound, Page, ThreadKey};
 use crate::domain::thread::{Change, Draft};
 use crate::domain::turn::{NewItem, Status};
-use crate::domain::{
-    Command, Item, Namespace, Noun, Outcome, Refusal, Seq, Thread, ThreadId, Turn, TurnId, Usage,
-};
+use crate::domain::{Command, Namespace, Outcome, Refusal, Seq, Thread, ThreadId, Turn, TurnId, Usage};
 use crate::store::Committed;
 
+use super::items::no_turn;
 use super::{Call, Error, Service, mismatched};
-
-/// Items, the turns they belong to, and where the next page starts.
-#[derive(Clone, Debug)]
-pub struct ItemsPage {
-    /// In ascending order.
-    pub items: Vec<Item>,
-    /// In ascending order.
-    pub turns: Vec<Turn>,
-    /// The item that the next page follows; `None`: there is no more.
-    pub next: Option<Seq>,
-}
 
 impl Service {
     /// Makes a thread.
@@ -153,59 +140,6 @@ impl Service {
         .await
     }
 
-    /// A page of a thread's own items, with the turns they belong to.
-    pub async fn list_items(
-        &self,
-        ns: &Namespace,
-        id: &ThreadId,
-        turn: Option<TurnId>,
-        after: Option<Seq>,
-        bound: Bound,
-    ) -> Result<ItemsPage, Error> {
-        let thread = self.thread(ns, id).await?;
-        if let Some(turn) = &turn
-            && self.store.turn(thread.journal, turn).await?.is_none()
-        {
-            return Err(no_turn(turn));
-        }
-        let query = query::Items {
-            turn,
-            after: after.unwrap_or(Seq::ZERO),
-        };
-        let items = self.store.items(thread.journal, &query, bound).await?;
-        let next = self.more_items(&thread, &query, items.last()).await?;
-        let named: BTreeSet<TurnId> = items
-            .iter()
-            .map(|item| item.turn.clone())
-            .chain(query.turn)
-            .collect();
-        let named: Vec<TurnId> = named.into_iter().collect();
-        let turns = self.store.turns(thread.journal, &named).await?;
-        Ok(ItemsPage { items, turns, next })
-    }
-
-    /// The seq that the next page follows. Where a page ends is the store's affair, so it is asked whether
-    /// anything comes after.
-    async fn more_items(
-        &self,
-        thread: &Thread,
-        query: &query::Items,
-        last: Option<&Item>,
-    ) -> Result<Option<Seq>, Error> {
-        let Some(last) = last.map(|item| item.seq).filter(|seq| seq.0 < thread.items) else {
-            return Ok(None);
-        };
-        let rest = query::Items {
-            after: last,
-            turn: query.turn.clone(),
-        };
-        let more = self
-            .store
-            .items(thread.journal, &rest, Bound { rows: 1, bytes: 0 })
-            .await?;
-        Ok((!more.is_empty()).then_some(last))
-    }
-
     async fn standing_thread(&self, call: Call, command: ThreadCommand) -> Result<Arc<Thread>, Error> {
         let committed = self.commit(call, Command::Thread(command)).await?;
         match committed.outcome {
@@ -234,12 +168,4 @@ impl Service {
         let turn = self.store.turn(thread.journal, &turn_id).await?;
         turn.ok_or_else(|| no_turn(&turn_id))
     }
-}
-
-fn no_turn(id: &TurnId) -> Error {
-    Refusal::NotFound {
-        noun: Noun::Turn,
-        id: id.to_string(),
-    }
-    .into()
 }
