@@ -14,6 +14,7 @@ use crate::pb::client::engine_service_client::EngineServiceClient;
 use crate::pb::client::session_service_client::SessionServiceClient;
 use crate::pb::client::thread_service_client::ThreadServiceClient;
 
+pub mod engine;
 mod failure;
 pub mod play;
 

@@ -17,6 +17,7 @@ use crate::pb::client::content_block::Block;
 use crate::pb::client::{self as pb, ItemKind, TurnStatus};
 
 pub mod expect;
+pub mod live;
 pub mod openai;
 
 /// How long a player waits before it asks again; doubled each time up to the second figure.
