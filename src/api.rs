@@ -48,13 +48,13 @@ impl Threads {
 /// `sessiond.v1.EngineService`.
 #[derive(Clone, Debug)]
 pub struct Engines {
-    _service: Service,
+    service: Service,
 }
 
 impl Engines {
     /// The service's engines.
     pub fn new(service: Service) -> Self {
-        Self { _service: service }
+        Self { service }
     }
 }
 

@@ -17,15 +17,19 @@ use crate::domain::entry::Payload;
 use crate::domain::{Digest, EntryId, Invalid, Kind, Limits, NewEntry, Role, Time, TurnId, Usage};
 use crate::pb;
 
+mod dangling;
 mod derived;
 mod item;
 mod json;
 mod message;
+mod sameness;
 pub mod value;
 
+pub use dangling::Dangling;
 pub use derived::{Derived, derived};
 pub use item::{item, item_blocks, item_to_pb};
 pub use json::well_formed;
+pub use sameness::Sameness;
 
 use message::Envelope;
 
@@ -142,6 +146,26 @@ pub fn checkpoint(body: &Bytes) -> Result<CheckpointBody, DecodeError> {
         summary_message_id: summary_message_id.trim().to_owned(),
         last_message_id: last_message_id.trim().to_owned(),
     })
+}
+
+/// The wire bytes of a checkpoint whose context is these messages.
+pub fn checkpoint_of(context: Vec<Bytes>) -> Bytes {
+    let checkpoint = pb::Checkpoint {
+        context,
+        ..pb::Checkpoint::default()
+    };
+    checkpoint.encode_to_vec().into()
+}
+
+/// The texts of a message's text blocks, one after another.
+pub fn text_of(body: &Bytes) -> Result<String, DecodeError> {
+    let mut texts = Vec::new();
+    for block in Envelope::decode(body.clone())?.content {
+        if let Some(pb::content_block::Block::Text(text)) = pb::ContentBlock::decode(block)?.block {
+            texts.push(text.text);
+        }
+    }
+    Ok(texts.join("\n\n"))
 }
 
 /// The message_id of a stored message; nothing of its content is decoded.

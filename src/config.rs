@@ -17,7 +17,7 @@ mod env;
 mod sections;
 
 pub use env::unknown as unknown_variables;
-pub use sections::{Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
+pub use sections::{Engines, Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -94,6 +94,8 @@ pub struct Config {
     pub limits: Limits,
     /// The server itself.
     pub server: Server,
+    /// Engines and resumes.
+    pub engines: Engines,
     /// The store.
     pub store: Store,
     /// What the service does for itself.
@@ -112,6 +114,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             server: Server::default(),
+            engines: Engines::default(),
             store: Store::default(),
             upkeep: Upkeep::default(),
         }

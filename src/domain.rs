@@ -25,6 +25,7 @@ pub mod proposal;
 pub mod query;
 pub mod resume;
 pub mod save;
+pub mod seat;
 pub mod session;
 pub mod tally;
 pub mod thread;

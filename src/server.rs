@@ -25,7 +25,7 @@ use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
 use crate::domain::Limits;
-use crate::service::{Service, SystemClock, TimeOrderedIds};
+use crate::service::{EngineTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
 use crate::upkeep::Upkeep;
 
@@ -37,6 +37,9 @@ use socket::Socket;
 
 /// How long connections without calls, and calls that were cut off, have to go away.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+/// How long to wait before the store is asked again what the last process left behind.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -99,6 +102,7 @@ pub struct Running {
     stop: Stop,
     /// Serving and upkeep.
     tasks: TaskTracker,
+    service: Service,
     store: Arc<dyn Store>,
     /// Ends everything when the handle goes without a shutdown.
     _dropped: [DropGuard; 2],
@@ -122,8 +126,9 @@ impl Server {
         config.check()?;
         let limits = Limits::from(&config.limits);
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(TimeOrderedIds));
-        let service = Service::new(store.clone(), clock.clone(), ids.clone(), limits.clone());
         let stop = Stop::default();
+        let service = Service::new(store.clone(), clock.clone(), ids.clone(), limits.clone())
+            .with_engines(EngineTerms::from(&config.engines), stop.drain.clone());
         let (routes, health) = routes::mount(&service, &limits).await?;
         let edge = EdgeLayer::new(Arc::new(Anyone), limits, stop.clone());
         let builder = builder(&config.server).layer(edge);
@@ -165,6 +170,10 @@ impl Server {
             socket
         });
         let interval = Duration::from_secs(config.upkeep.interval_s);
+        let ticking = service.clone();
+        tasks.spawn(async move { ticking.tick().await });
+        let recovering = service.clone();
+        tasks.spawn(async move { recover(&recovering).await });
         tasks.spawn(Upkeep::new(store.clone(), clock, ids).run(interval, stop.drain.clone()));
         tasks.close();
 
@@ -174,6 +183,7 @@ impl Server {
             grace: Duration::from_secs(config.server.shutdown_grace_s),
             health,
             tasks,
+            service,
             store,
             _dropped: [stop.cut.clone().drop_guard(), stop.drain.clone().drop_guard()],
             stop,
@@ -185,6 +195,11 @@ impl Running {
     /// Where TCP is served.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What is served, for a host that shares the process: it may attach engines of its own.
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// Ends the service in good order: see the module's page. Takes the grace of the configuration and two seconds at
@@ -204,9 +219,20 @@ impl Running {
         };
         // A client that is gone, or reads no more, keeps its connection open; it is left behind.
         let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
+        // What does not end in time is as if the process had been killed there: the next start finds out.
+        let _ = timeout(CLOSING_TIME, self.service.finish()).await;
         self.store.close().await;
         drop(self.socket);
         drained
+    }
+}
+
+/// Finds out what the last process left behind; tries again until the store answers.
+async fn recover(service: &Service) {
+    while let Err(error) = service.recover().await {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "what the last process left behind cannot be looked at yet");
+        tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }
 

@@ -6,23 +6,33 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
     Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, Seq, Session, SessionId,
     Time, Tip,
 };
+use crate::engine;
 use crate::store::{self, Committed, Store};
 
-pub use crate::store::Error as StoreError;
+use live::Live;
 
+pub use crate::store::Error as StoreError;
+pub use live::EngineTerms;
+
+mod context;
+mod live;
 mod staging;
 
+pub mod engines;
 pub mod entries;
 pub mod forks;
 pub mod items;
+pub mod resumes;
 pub mod saves;
 pub mod sessions;
+pub mod snapshots;
 pub mod threads;
 
 /// Where the service reads the time.
@@ -64,6 +74,9 @@ pub enum Error {
     /// A rule said no, or the storage failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// An engine did not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
 }
 
 impl From<Refusal> for Error {
@@ -94,6 +107,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     limits: Arc<Limits>,
+    live: Arc<Live>,
 }
 
 impl Service {
@@ -104,7 +118,26 @@ impl Service {
             clock,
             ids,
             limits: Arc::new(limits),
+            live: Arc::new(Live::new(EngineTerms::default(), CancellationToken::new())),
         }
+    }
+
+    /// The same service under these terms for engines and resumes, which `drain` asks to leave.
+    #[must_use]
+    pub fn with_engines(mut self, terms: EngineTerms, drain: CancellationToken) -> Self {
+        self.live = Arc::new(Live::new(terms, drain));
+        self
+    }
+
+    /// Lets the clock of heartbeats run until the service is about to stop.
+    pub async fn tick(&self) {
+        self.live.watchers.tick(self.live.drain.clone()).await;
+    }
+
+    /// Waits until what has to finish before the store closes has finished.
+    pub async fn finish(&self) {
+        self.live.tasks.close();
+        self.live.tasks.wait().await;
     }
 
     /// The limits in force.
@@ -138,7 +171,11 @@ impl Service {
             request: call.request,
             command,
         };
-        Ok(self.store.commit(proposal, self.clock.now()).await?)
+        let committed = self.store.commit(proposal, self.clock.now()).await?;
+        for resume in &committed.resumes {
+            self.live.watchers.publish(resume);
+        }
+        Ok(committed)
     }
 
     /// What an earlier call under the same request_id did: for use cases that read much before they

@@ -11,10 +11,12 @@ use crate::domain::session::{Etag, Setting, workspace};
 use crate::domain::title::Title;
 use crate::domain::{Invalid, Limits};
 
+pub(super) mod engine;
 pub(super) mod entry;
 pub(super) mod fork;
 pub(super) mod item;
 pub(super) mod mask;
+pub(super) mod resume;
 pub(super) mod session;
 pub(super) mod thread;
 

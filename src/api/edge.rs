@@ -109,6 +109,7 @@ where
             "session.id" = field::Empty,
             "thread.id" = field::Empty,
             "engine.id" = field::Empty,
+            "resume.id" = field::Empty,
             "request.id" = field::Empty,
         );
         // The clock runs from here on: tonic has a timer of its own, and this one must be the first to ring.
@@ -203,7 +204,7 @@ fn ends_at_drain(path: &str) -> bool {
 }
 
 /// The time that a client gives a call: up to eight digits and a unit, as gRPC over HTTP/2 has it.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -174,29 +174,40 @@ macro_rules! listings {
     };
 }
 
-scoped!(GetSessionRequest ReadMessagesRequest GetThreadRequest);
-listings!(ListSessionsRequest ListEntriesRequest ListThreadsRequest ListItemsRequest);
+scoped!(GetSessionRequest ReadMessagesRequest GetThreadRequest GetResumeRequest WatchResumeRequest);
+listings!(
+    ListSessionsRequest ListEntriesRequest ListThreadsRequest ListItemsRequest ListResumesRequest ListEnginesRequest
+);
 mutations!(
     CreateSessionRequest UpdateSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest
-    SaveSessionRequest ForkSessionRequest
+    SaveSessionRequest SnapshotFromEngineRequest ForkSessionRequest ResumeRequest CancelResumeRequest
     CreateThreadRequest UpdateThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest
     FinishTurnRequest
 );
 
 subjects!("session.id", request => &request.session_id,
     GetSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest ListEntriesRequest
-    ReadMessagesRequest ForkSessionRequest
+    ReadMessagesRequest ForkSessionRequest ResumeRequest
 );
 subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), CreateSessionRequest);
 subjects!("session.id", request => request.session.as_ref().map_or("", |session| &session.session_id),
     UpdateSessionRequest
 );
+subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), ListResumesRequest);
 subjects!("session.id", _request => "", ListSessionsRequest);
+subjects!("resume.id", request => &request.resume_id, GetResumeRequest CancelResumeRequest);
+subjects!("resume.id", request => match &request.target {
+    Some(pb::watch_resume_request::Target::ResumeId(id)) => id,
+    Some(pb::watch_resume_request::Target::ThreadId(_)) | None => "",
+}, WatchResumeRequest);
+subjects!("engine.id", _request => "", ListEnginesRequest);
 subjects!("thread.id", request => &request.thread_id,
     GetThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest FinishTurnRequest ListItemsRequest
     SaveSessionRequest
 );
-subjects!("thread.id", request => request.thread_id.as_deref().unwrap_or_default(), CreateThreadRequest);
+subjects!("thread.id", request => request.thread_id.as_deref().unwrap_or_default(),
+    CreateThreadRequest SnapshotFromEngineRequest
+);
 subjects!("thread.id", request => request.thread.as_ref().map_or("", |thread| &thread.thread_id),
     UpdateThreadRequest
 );

@@ -13,8 +13,8 @@ use tonic::Status;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
-use crate::domain::query::{Bound, Place, SessionKey, ThreadKey};
-use crate::domain::{Invalid, Namespace, Seq, SessionId, ThreadId, Time};
+use crate::domain::query::{Bound, Place, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::{EngineId, Invalid, Namespace, ResumeId, Seq, SessionId, ThreadId, Time};
 
 use super::frame::Listing;
 use super::status::page_token_invalid;
@@ -153,6 +153,36 @@ impl Key for ThreadKey {
             update_time: Time(row.time?),
             id: ThreadId::parse(&row.id, "page_token").ok()?,
         })
+    }
+}
+
+impl Key for ResumeKey {
+    fn write(&self) -> Row {
+        Row {
+            time: Some(self.create_time.0),
+            id: self.id.to_string(),
+            ..Row::default()
+        }
+    }
+
+    fn read(row: Row) -> Option<Self> {
+        Some(Self {
+            create_time: Time(row.time?),
+            id: ResumeId::parse(&row.id, "page_token").ok()?,
+        })
+    }
+}
+
+impl Key for EngineId {
+    fn write(&self) -> Row {
+        Row {
+            id: self.to_string(),
+            ..Row::default()
+        }
+    }
+
+    fn read(row: Row) -> Option<Self> {
+        Self::parse(&row.id, "page_token").ok()
     }
 }
 

@@ -4,14 +4,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::domain::id::Revision;
 use crate::domain::proposal::Deletion;
-use crate::domain::{Seq, SessionId};
+use crate::domain::{ResumeId, Seq, SessionId};
 use crate::pb;
 use crate::pb::session_service_server::SessionService;
 
-use super::convert::{self, entry, fork, session};
+use super::convert::{self, entry, fork, resume, session};
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
-use super::{Sessions, frame, status};
+use super::{Sessions, edge, frame, status};
 
 type Answer<R> = Result<Response<R>, Status>;
 
@@ -189,26 +189,86 @@ impl SessionService for Sessions {
         }))
     }
 
-    // What this version does not do yet.
-
     async fn snapshot_from_engine(
         &self,
-        _: Request<pb::SnapshotFromEngineRequest>,
+        request: Request<pb::SnapshotFromEngineRequest>,
     ) -> Answer<pb::SnapshotFromEngineResponse> {
-        Err(status::unimplemented("SnapshotFromEngine"))
+        let patience = edge::timeout(request.metadata().as_ref());
+        let (call, request) = frame::mutation(request)?;
+        let parsed = resume::snapshot(&request, patience, self.service.limits());
+        let snapshot = frame::checked(&self.service, &call, parsed).await?;
+        let taken = self.service.snapshot(call, snapshot).await?;
+        Ok(Response::new(pb::SnapshotFromEngineResponse {
+            session: Some((&*taken.session).into()),
+            message_count: taken.message_count,
+            created: taken.created,
+            delta: taken.delta,
+        }))
     }
 
-    async fn get_resume(&self, _: Request<pb::GetResumeRequest>) -> Answer<pb::GetResumeResponse> {
-        Err(status::unimplemented("GetResume"))
+    type ResumeStream = Responses<pb::ResumeResponse>;
+
+    async fn resume(&self, request: Request<pb::ResumeRequest>) -> Answer<Self::ResumeStream> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = resume::wish(request, self.service.limits());
+        let (session, wish) = frame::checked(&self.service, &call, parsed).await?;
+        let progress = self.service.resume(call, session, wish).await?;
+        Ok(responses(progress, |resume| pb::ResumeResponse {
+            progress: Some((&*resume).into()),
+        }))
     }
 
-    async fn cancel_resume(&self, _: Request<pb::CancelResumeRequest>) -> Answer<pb::CancelResumeResponse> {
-        Err(status::unimplemented("CancelResume"))
+    type WatchResumeStream = Responses<pb::WatchResumeResponse>;
+
+    async fn watch_resume(
+        &self,
+        request: Request<pb::WatchResumeRequest>,
+    ) -> Answer<Self::WatchResumeStream> {
+        let (ns, request) = frame::read(request)?;
+        let progress = self.service.watch_resume(&ns, &resume::target(&request)?).await?;
+        Ok(responses(progress, |resume| pb::WatchResumeResponse {
+            progress: Some((&*resume).into()),
+        }))
     }
 
-    async fn list_resumes(&self, _: Request<pb::ListResumesRequest>) -> Answer<pb::ListResumesResponse> {
-        Err(status::unimplemented("ListResumes"))
+    async fn get_resume(&self, request: Request<pb::GetResumeRequest>) -> Answer<pb::GetResumeResponse> {
+        let (ns, request) = frame::read(request)?;
+        let id = ResumeId::parse(&request.resume_id, "resume_id")?;
+        let resume = self.service.found_resume(&ns, &id).await?;
+        Ok(Response::new(pb::GetResumeResponse {
+            progress: Some((&*resume).into()),
+        }))
     }
+
+    async fn cancel_resume(
+        &self,
+        request: Request<pb::CancelResumeRequest>,
+    ) -> Answer<pb::CancelResumeResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = ResumeId::parse(&request.resume_id, "resume_id");
+        let id = frame::checked(&self.service, &call, parsed).await?;
+        let resume = self.service.cancel_resume(call, id).await?;
+        Ok(Response::new(pb::CancelResumeResponse {
+            progress: Some((&*resume).into()),
+        }))
+    }
+
+    async fn list_resumes(
+        &self,
+        request: Request<pb::ListResumesRequest>,
+    ) -> Answer<pb::ListResumesResponse> {
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let query = resume::query(ns, &request)?;
+        let after = paging.after()?;
+        let page = self.service.resumes(&query, after.as_ref(), paging.bound).await?;
+        Ok(Response::new(pb::ListResumesResponse {
+            resumes: page.rows.iter().map(|resume| (&**resume).into()).collect(),
+            next_page_token: paging.next(page.next.as_ref()),
+        }))
+    }
+
+    // What this version does not do yet.
 
     async fn rewind_session(
         &self,
@@ -243,18 +303,6 @@ impl SessionService for Sessions {
         _: Request<pb::PruneSessionsRequest>,
     ) -> Answer<pb::PruneSessionsResponse> {
         Err(status::unimplemented("PruneSessions"))
-    }
-
-    type ResumeStream = Responses<pb::ResumeResponse>;
-
-    async fn resume(&self, _: Request<pb::ResumeRequest>) -> Answer<Self::ResumeStream> {
-        Err(status::unimplemented("Resume"))
-    }
-
-    type WatchResumeStream = Responses<pb::WatchResumeResponse>;
-
-    async fn watch_resume(&self, _: Request<pb::WatchResumeRequest>) -> Answer<Self::WatchResumeStream> {
-        Err(status::unimplemented("WatchResume"))
     }
 
     type WatchSessionStream = Responses<pb::WatchSessionResponse>;

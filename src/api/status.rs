@@ -14,7 +14,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::pb::ErrorReason;
 use crate::service::{self, StoreError};
 
+mod engine;
 mod refusal;
+
+pub use engine::{of_ending, of_failure};
 
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "sessiond";
@@ -99,6 +102,7 @@ fn name(reason: ErrorReason) -> &'static str {
 impl From<service::Error> for Status {
     fn from(error: service::Error) -> Self {
         match error {
+            service::Error::Engine(error) => error.into(),
             service::Error::Store(StoreError::Refused(refusal)) => refusal.into(),
             service::Error::Store(StoreError::Unavailable { operation, source }) => {
                 tracing::error!(operation, error = chain(&*source), "the store does not answer");

@@ -1,6 +1,6 @@
 //! What a configuration must hold to be run: every number between two bounds, and no door open by mistake.
 
-use super::{Config, Error, Limits, Server};
+use super::{Config, Engines, Error, Limits, Server};
 use crate::domain::limits::TITLE_CHARS_MAX;
 
 /// The largest request there can be: a message of gRPC has a length of 32 bits, and is held in memory whole.
@@ -11,6 +11,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Error> {
         self.limits.check()?;
         self.server.check()?;
+        self.engines.check()?;
         within("store.readers", self.store.readers as u64, 1, 256)?;
         within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
         if self.tls.cert.is_some() != self.tls.key.is_some() {
@@ -91,6 +92,24 @@ impl Server {
             within(key, value, 1, 24 * 60 * 60)?;
         }
         within("server.shutdown_grace_s", self.shutdown_grace_s, 0, 60 * 60)
+    }
+}
+
+impl Engines {
+    fn check(&self) -> Result<(), Error> {
+        within("engines.heartbeat_ms", self.heartbeat_ms, 10, 60 * 60 * 1_000)?;
+        for (key, value, max) in [
+            (
+                "engines.snapshot_bytes_max",
+                self.snapshot_bytes_max,
+                REQUEST_BYTES_CEILING,
+            ),
+            ("engines.seeds_per_engine_max", self.seeds_per_engine_max, 1_000),
+            ("engines.seeds_max", self.seeds_max, 100_000),
+        ] {
+            within(key, value as u64, 1, max as u64)?;
+        }
+        within("engines.seed_silence_s", self.seed_silence_s, 1, 24 * 60 * 60)
     }
 }
 

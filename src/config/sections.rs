@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain;
+use crate::service::EngineTerms;
 use crate::store::sqlite::READERS_DEFAULT;
 
 const DAY_S: u64 = 24 * 60 * 60;
@@ -79,6 +80,23 @@ pub struct Server {
     pub shutdown_grace_s: u64,
 }
 
+/// Engines, and the resumes that seed them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Engines {
+    /// How often an engine's heartbeat is due; three missed ones detach it.
+    pub heartbeat_ms: u64,
+    /// Bytes that a snapshot may have.
+    pub snapshot_bytes_max: usize,
+    /// Seeds on one engine at a time, unless it says less.
+    pub seeds_per_engine_max: usize,
+    /// Seeds at a time in all; more resumes wait.
+    pub seeds_max: usize,
+    /// How long an engine may acknowledge nothing before its seed is given up.
+    pub seed_silence_s: u64,
+}
+
 /// The store.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -142,6 +160,39 @@ impl Default for Server {
             http2_keepalive_interval_s: 30,
             http2_keepalive_timeout_s: 20,
             shutdown_grace_s: 10,
+        }
+    }
+}
+
+impl Default for Engines {
+    fn default() -> Self {
+        let EngineTerms {
+            heartbeat,
+            snapshot_bytes_max,
+            seeds_per_engine_max,
+            seeds_max,
+            seed_silence,
+            replica: _,
+        } = EngineTerms::default();
+        Self {
+            heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
+            snapshot_bytes_max,
+            seeds_per_engine_max,
+            seeds_max,
+            seed_silence_s: seed_silence.as_secs(),
+        }
+    }
+}
+
+impl From<&Engines> for EngineTerms {
+    fn from(engines: &Engines) -> Self {
+        Self {
+            heartbeat: Duration::from_millis(engines.heartbeat_ms),
+            snapshot_bytes_max: engines.snapshot_bytes_max,
+            seeds_per_engine_max: engines.seeds_per_engine_max,
+            seeds_max: engines.seeds_max,
+            seed_silence: Duration::from_secs(engines.seed_silence_s),
+            ..Self::default()
         }
     }
 }

@@ -57,6 +57,15 @@ impl State {
         }
     }
 
+    /// States only go up.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Queued => 0,
+            Self::Seeding => 1,
+            Self::Ready | Self::Failed | Self::Canceled => 2,
+        }
+    }
+
     /// The state after `step`; `None`: the step does not apply, and changes nothing.
     pub fn after(self, step: Step) -> Option<Self> {
         match (self, step) {
@@ -101,7 +110,11 @@ impl Wish {
     /// Whether an engine of this name and these labels is one that was asked for.
     pub fn admits(&self, id: &EngineId, labels: &BTreeMap<String, String>) -> bool {
         let named = self.engine.as_ref().is_none_or(|wanted| wanted == id);
-        named && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        named
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     }
 
     /// Whether `engine` is one that was asked for.
@@ -178,6 +191,12 @@ impl Resume {
         format!("{}:{}", self.id, self.seed)
     }
 
+    /// Whether this is a later state of the same resume.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let place = |resume: &Self| (resume.state.rank(), resume.attempt, resume.written);
+        place(self) > place(other)
+    }
+
     /// Where it stands among resumes, the newest first.
     pub fn key(&self) -> super::query::ResumeKey {
         super::query::ResumeKey {
@@ -200,7 +219,11 @@ mod tests {
                 let after = state.after(step);
                 assert_eq!(state.is_end() && after.is_some(), false, "{state:?} {step:?}");
                 let ends = matches!(step, Seat | Fail | Cancel);
-                assert_eq!(after.is_some_and(State::is_end), ends && after.is_some(), "{state:?} {step:?}");
+                assert_eq!(
+                    after.is_some_and(State::is_end),
+                    ends && after.is_some(),
+                    "{state:?} {step:?}"
+                );
             }
         }
         assert_eq!(Queued.after(Seat), None, "nothing is ready that was not seeded");

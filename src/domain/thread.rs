@@ -104,6 +104,35 @@ pub struct Thread {
 }
 
 impl Thread {
+    /// A new thread, without an engine and without a base.
+    pub fn new(ns: &Namespace, id: &ThreadId, journal: LogId, draft: &Draft, now: Time) -> Self {
+        let profile = Profile {
+            title: draft.title.clone(),
+            setting: draft.setting.clone(),
+            labels: draft.labels.clone(),
+            texts: Arc::new(draft.texts.clone()),
+            state: draft.state,
+        };
+        Self {
+            namespace: ns.clone(),
+            id: id.clone(),
+            journal,
+            base: None,
+            profile: Arc::new(profile),
+            session: None,
+            engine: None,
+            epoch: 0,
+            active_turn: None,
+            turns: 0,
+            items: 0,
+            open_items: 0,
+            change: 1,
+            marks: Vec::new(),
+            create_time: now,
+            update_time: now,
+        }
+    }
+
     /// The same thread after a change at `now`.
     #[must_use]
     pub fn touched(&self, now: Time) -> Self {

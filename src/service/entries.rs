@@ -65,6 +65,17 @@ pub struct Read {
     pub revision: Option<Revision>,
 }
 
+/// Where a context view begins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ContextStart {
+    /// The messages that stand for everything before.
+    pub(super) head: Vec<Bytes>,
+    /// The messages of the main agent after this entry follow.
+    pub(super) after: Seq,
+    /// But for this one, which is in the head.
+    pub(super) left_out: Option<Seq>,
+}
+
 /// Messages in chunks of at most 2 MiB or one message.
 pub type Messages = stream::BoxStream<'static, Result<Vec<Bytes>, Error>>;
 
@@ -172,40 +183,42 @@ impl Service {
     }
 
     /// The newest checkpoint's messages, then those after it.
-    async fn context(&self, tip: &Tip, read: Read) -> Result<Messages, Error> {
-        let is_context = |entry: &Entry| entry.meta.mark.is_context();
+    pub(super) async fn context(&self, tip: &Tip, read: Read) -> Result<Messages, Error> {
+        let ContextStart {
+            head,
+            after,
+            left_out,
+        } = self.context_start(tip).await?;
+        let head = stream::iter(chunks(head)).map(Ok);
+        let rest = self.bodies(tip, after, move |entry| {
+            entry.meta.mark.is_context() && Some(entry.meta.seq) != left_out
+        });
         let wanted = read.limit.unwrap_or(u64::MAX);
-        if tip.tally.checkpoint == Seq::ZERO {
-            return Ok(limited(
-                self.bodies(tip, Seq::ZERO, is_context),
-                read.from,
-                wanted,
-            ));
-        }
+        Ok(limited(head.chain(rest).boxed(), read.from, wanted))
+    }
+
+    /// What of the context view the newest checkpoint gives, and where the log goes on.
+    pub(super) async fn context_start(&self, tip: &Tip) -> Result<ContextStart, Error> {
         let at = tip.tally.checkpoint;
+        if at == Seq::ZERO {
+            return Ok(ContextStart::default());
+        }
         let checkpoint = self.entry_at(tip, at).await?;
         let damaged = |error| store::Error::corrupt(format!("entry {at} of log {}", tip.log.id), error);
         let checkpoint = body::checkpoint(&checkpoint.body).map_err(damaged)?;
-        let (head, after, left_out) =
-            if !checkpoint.context.is_empty() || checkpoint.summary_message_id.is_empty() {
-                (checkpoint.context, at, None)
-            } else {
-                self.pointed(tip, &checkpoint).await?
-            };
-        let head = stream::iter(chunks(head)).map(Ok);
-        let rest = self.bodies(tip, after, move |entry| {
-            is_context(entry) && Some(entry.meta.seq) != left_out
-        });
-        Ok(limited(head.chain(rest).boxed(), read.from, wanted))
+        if checkpoint.context.is_empty() && !checkpoint.summary_message_id.is_empty() {
+            return self.pointed(tip, &checkpoint).await;
+        }
+        Ok(ContextStart {
+            head: checkpoint.context,
+            after: at,
+            left_out: None,
+        })
     }
 
     /// A pointer checkpoint: the summary, then every other message after `last_message_id`, or after the
     /// summary where that is not known. A summary that is not there is left out.
-    async fn pointed(
-        &self,
-        tip: &Tip,
-        checkpoint: &body::CheckpointBody,
-    ) -> Result<(Vec<Bytes>, Seq, Option<Seq>), Error> {
+    async fn pointed(&self, tip: &Tip, checkpoint: &body::CheckpointBody) -> Result<ContextStart, Error> {
         let summary = self.message_named(tip, &checkpoint.summary_message_id).await?;
         let last = self.message_named(tip, &checkpoint.last_message_id).await?;
         let at = summary.as_ref().map(|entry| entry.meta.seq);
@@ -213,7 +226,11 @@ impl Service {
             .map(|entry| entry.meta.seq)
             .or(at)
             .unwrap_or(tip.tally.checkpoint);
-        Ok((summary.map(|entry| entry.body).into_iter().collect(), after, at))
+        Ok(ContextStart {
+            head: summary.map(|entry| entry.body).into_iter().collect(),
+            after,
+            left_out: at,
+        })
     }
 
     async fn message_named(&self, tip: &Tip, id: &str) -> Result<Option<Entry>, Error> {

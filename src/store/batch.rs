@@ -103,8 +103,9 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
 }
 
 fn resume(effect: &Effect) -> Option<&Arc<Resume>> {
-    match effect {
-        Effect::PutResume(resume) => Some(resume),
-        _ => None,
+    if let Effect::PutResume(resume) = effect {
+        Some(resume)
+    } else {
+        None
     }
 }

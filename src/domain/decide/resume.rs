@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Ruling;
 use super::engine::attached;
 use super::session::writable;
-use super::thread::made;
 use crate::domain::effect::Effect;
 use crate::domain::error::Refusal;
 use crate::domain::facts::Facts;
@@ -15,12 +14,10 @@ use crate::domain::path::Tip;
 use crate::domain::proposal::{Offer, Open, ResumeCommand, Seat, Seed, Start};
 use crate::domain::resume::{Failure, Resume, State, Step, Wish};
 use crate::domain::save::holds;
-use crate::domain::session::{self, Session, Setting};
-use crate::domain::thread::{self, Draft, SaveMark, Texts, Thread};
+use crate::domain::seat::seated;
+use crate::domain::session::{self, Session};
+use crate::domain::thread::{self, Thread};
 use crate::domain::time::Time;
-
-/// The mode of a thread where neither the request nor the session names one.
-const MODE: &str = "agent";
 
 pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ResumeCommand, now: Time) -> Ruling {
     match command {
@@ -104,7 +101,11 @@ fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
         (None, Some(thread)) if can_be_seeded_again(thread, session) => thread.id.clone(),
         (None, _) => open.thread.clone(),
     };
-    let held = if reused.is_some() { session.tip.tally.visible } else { 0 };
+    let held = if reused.is_some() {
+        session.tip.tally.visible
+    } else {
+        0
+    };
     let resume = Resume {
         namespace: ns.clone(),
         id: open.id.clone(),
@@ -112,7 +113,11 @@ fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
         thread,
         wish: open.wish.clone(),
         engine: reused.and_then(|thread| thread.engine.clone()),
-        state: if reused.is_some() { State::Ready } else { State::Queued },
+        state: if reused.is_some() {
+            State::Ready
+        } else {
+            State::Queued
+        },
         reused: reused.is_some(),
         written: held,
         total: held,
@@ -139,7 +144,10 @@ fn linked<'a>(facts: &'a Facts, ns: &Namespace, session: &Session) -> Option<&'a
 fn is_in_use(facts: &Facts, ns: &Namespace, thread: &Thread, session: &Session, wish: &Wish) -> bool {
     let holds = thread.mark(&session.id).is_some_and(|mark| holds(session, mark));
     let is_held = || {
-        let owner = thread.engine.as_ref().and_then(|id| facts.engine(ns, id).flatten());
+        let owner = thread
+            .engine
+            .as_ref()
+            .and_then(|id| facts.engine(ns, id).flatten());
         owner.is_some_and(|owner| owner.is_at(thread.epoch) && wish.admits_engine(owner))
     };
     let fits = (!wish.needs_engine() && thread.engine.is_none()) || is_held();
@@ -164,7 +172,7 @@ fn begin(facts: &Facts, ns: &Namespace, start: &Start, now: Time) -> Ruling {
         state,
         written: if continued { resume.written } else { 0 },
         total: start.total,
-        attempt: resume.attempt + 1,
+        attempt: start.attempt.max(resume.attempt),
         seed: if continued { resume.seed } else { resume.seed + 1 },
         source: Some(start.source.clone()),
         start_time: resume.start_time.or(Some(now)),
@@ -229,7 +237,7 @@ fn take(facts: &Facts, ns: &Namespace, seat: &Seat, now: Time) -> Ruling {
     let thread = Thread {
         engine: resume.engine.clone(),
         epoch,
-        ..seated(ns, resume, session, seat, before.map(|thread| &**thread), now)
+        ..seated(resume, session, seat, before.map(|thread| &**thread), now)
     };
     if let Some(before) = before {
         effects.push(Effect::Loosen(before.journal, now));
@@ -255,65 +263,4 @@ fn take(facts: &Facts, ns: &Namespace, seat: &Seat, now: Time) -> Ruling {
     };
     effects.push(Effect::PutResume(Arc::new(after)));
     Ok((effects, outcome(resume)))
-}
-
-/// The thread with the session's log as its base and no turns of its own.
-fn seated(
-    ns: &Namespace,
-    resume: &Resume,
-    session: &Session,
-    seat: &Seat,
-    before: Option<&Thread>,
-    now: Time,
-) -> Thread {
-    let draft = draft(resume, session, seat);
-    let fresh = made(ns, &resume.thread, seat.journal, &draft, now);
-    let tip = &session.tip;
-    let mark = SaveMark {
-        session: session.id.clone(),
-        log: tip.log.holder(tip.seq()),
-        seq: tip.seq(),
-        messages: tip.tally.messages,
-        item: Seq(tip.tally.items),
-        turn_start: None,
-    };
-    Thread {
-        base: Some(tip.clone()),
-        session: Some(session.id.clone()),
-        turns: tip.tally.turns,
-        items: tip.tally.items,
-        marks: vec![mark],
-        change: before.map_or(1, |before| before.change + 1),
-        create_time: before.map_or(now, |before| before.create_time),
-        ..fresh
-    }
-}
-
-fn draft(resume: &Resume, session: &Session, seat: &Seat) -> Draft {
-    let profile = &session.profile;
-    let or = |wished: &Option<String>, known: &str, default: &str| {
-        let known = if known.is_empty() { default } else { known };
-        wished.clone().unwrap_or_else(|| known.to_owned())
-    };
-    let setting = Setting {
-        model: or(&resume.wish.model, &profile.setting.model, ""),
-        mode: or(&resume.wish.mode, &profile.setting.mode, MODE),
-        task_type: or(&resume.wish.task_type, &profile.setting.task_type, ""),
-        ..profile.setting.clone()
-    };
-    let system_prompt = if profile.texts.system_prompt.is_empty() {
-        seat.system_prompt.clone()
-    } else {
-        profile.texts.system_prompt.clone()
-    };
-    Draft {
-        title: profile.title.clone(),
-        setting,
-        labels: profile.labels.clone(),
-        texts: Texts {
-            system_prompt,
-            settings_json: profile.texts.settings_json.clone(),
-        },
-        state: thread::State::Open,
-    }
 }

@@ -63,7 +63,10 @@ fn owned<'a>(
         .thread(ns, id)
         .flatten()
         .ok_or_else(|| Refusal::no_thread(id))?;
-    let owner = thread.engine.as_ref().and_then(|engine| facts.engine(ns, engine).flatten());
+    let owner = thread
+        .engine
+        .as_ref()
+        .and_then(|engine| facts.engine(ns, engine).flatten());
     let current = owner.map_or(thread.epoch, |owner| owner.epoch.max(thread.epoch));
     epoch_is_current(id, epoch, current)?;
     match owner.filter(|owner| epoch.is_none() && owner.is_attached()) {
@@ -101,40 +104,11 @@ fn create(
         });
     }
     epoch_is_current(id, epoch, 0)?;
-    let thread = made(ns, id, journal, draft, now);
+    let thread = Thread::new(ns, id, journal, draft, now);
     Ok((
         vec![Effect::PutThread(Arc::new(thread))],
         Outcome::Thread { thread: id.clone() },
     ))
-}
-
-/// A new thread, without an engine and without a base.
-pub(super) fn made(ns: &Namespace, id: &ThreadId, journal: LogId, draft: &Draft, now: Time) -> Thread {
-    let profile = Profile {
-        title: draft.title.clone(),
-        setting: draft.setting.clone(),
-        labels: draft.labels.clone(),
-        texts: Arc::new(draft.texts.clone()),
-        state: draft.state,
-    };
-    Thread {
-        namespace: ns.clone(),
-        id: id.clone(),
-        journal,
-        base: None,
-        profile: Arc::new(profile),
-        session: None,
-        engine: None,
-        epoch: 0,
-        active_turn: None,
-        turns: 0,
-        items: 0,
-        open_items: 0,
-        change: 1,
-        marks: Vec::new(),
-        create_time: now,
-        update_time: now,
-    }
 }
 
 fn update(thread: &Thread, change: &Change, now: Time) -> Ruling {

@@ -71,6 +71,8 @@ pub struct Start {
     pub source: Tip,
     /// Messages in all.
     pub total: u64,
+    /// Which attempt it is, from 1; what a restart of the service cut off goes on under its number.
+    pub attempt: u32,
     /// Whether it carries on with what an engine holds already.
     pub seed: Seed,
     /// The thread, where it cannot be the one thought of before.

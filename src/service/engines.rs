@@ -1,0 +1,407 @@
+//! Engines: attaching them, storing what they say of their threads, and ending the turns they have left behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::engine::Profile;
+use crate::domain::limits::PAGE_BYTES_MAX;
+use crate::domain::proposal::EngineCommand;
+use crate::domain::query::{self, Bound};
+use crate::domain::resume::State;
+use crate::domain::{Command, EngineId, Namespace, Outcome, Refusal, ThreadId};
+use crate::engine::{
+    self, Attached, Attachment, Claim, ClaimError, Connection, Down, Ending, EngineHandle, Guard, Local,
+    Terms, Up,
+};
+use crate::store;
+
+use super::{Call, Error, Service, mismatched};
+
+/// Rows that are looked at in one read.
+const ROWS_MAX: usize = 500;
+
+/// Seeds that an engine is reminded of when it attaches.
+const REMINDERS_MAX: usize = 64;
+
+/// How long to wait before what the store did not take is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How an engine introduces itself.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The namespace of everything that passes.
+    pub namespace: Namespace,
+    /// Its id; else a new one.
+    pub id: Option<EngineId>,
+    /// Pairs that a resume may choose by.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it takes sessions to resume.
+    pub accepts_resume: bool,
+    /// Seeds that it takes at a time; 0 leaves it to the service.
+    pub seeds_max: u32,
+}
+
+/// An attachment that stands.
+#[derive(Debug)]
+pub struct Welcome {
+    /// The engine.
+    pub engine: EngineId,
+    /// Of this attachment.
+    pub epoch: u64,
+    /// How often a heartbeat is due.
+    pub heartbeat: Duration,
+    /// What the engine is sent; dropped, the engine is detached.
+    pub frames: mpsc::Receiver<Down>,
+    /// Why the attachment ended, once it has.
+    pub ending: oneshot::Receiver<Ending>,
+}
+
+/// An attached engine, as lists show it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The engine.
+    pub handle: EngineHandle,
+    /// Threads that it holds.
+    pub threads: u64,
+}
+
+type Frames = BoxStream<'static, Result<Up, Ending>>;
+
+impl Service {
+    /// Attaches an engine that sends `up`.
+    pub async fn attach(&self, hello: Hello, up: Frames) -> Result<Welcome, Error> {
+        // An attachment that is stored has to be ended, whoever leaves meanwhile.
+        let service = self.clone();
+        let attached = self
+            .live
+            .tasks
+            .spawn(async move { service.attached(hello, up).await });
+        attached
+            .await
+            .map_err(|failed| store::Error::unavailable("attaching an engine", failed))?
+    }
+
+    /// Attaches an engine of this process.
+    pub async fn attach_local(&self, hello: Hello, engine: Arc<dyn Local>) -> Result<Attached, Error> {
+        let (up, sender) = engine::Queue::new().split();
+        let welcome = self.attach(hello, up).await?;
+        let carried = engine::carry(engine, welcome.frames, sender.downgrade(), welcome.heartbeat);
+        self.live.tasks.spawn(carried);
+        Ok(Attached::new(sender, welcome.epoch))
+    }
+
+    async fn attached(&self, hello: Hello, up: Frames) -> Result<Welcome, Error> {
+        let ns = hello.namespace.clone();
+        let terms = &self.live.terms;
+        let id = hello.id.unwrap_or_else(|| EngineId::from_uuid(self.fresh_id()));
+        let profile = Profile {
+            labels: hello.labels.clone(),
+            accepts_resume: hello.accepts_resume,
+            replica: terms.replica.clone(),
+        };
+        let command = EngineCommand::Attach {
+            id: id.clone(),
+            profile: Box::new(profile),
+        };
+        let epoch = match self.commit(call(&ns), Command::Engine(command)).await?.outcome {
+            Outcome::Engine { epoch, .. } => epoch,
+            outcome => return Err(mismatched(&outcome)),
+        };
+        let seeds_max = match usize::try_from(hello.seeds_max).unwrap_or(usize::MAX) {
+            0 => terms.seeds_per_engine_max,
+            wanted => wanted.min(terms.seeds_per_engine_max),
+        };
+        let attachment = Attachment {
+            namespace: ns.clone(),
+            id: id.clone(),
+            epoch,
+            labels: hello.labels,
+            accepts_resume: hello.accepts_resume,
+            seeds_max,
+            time: self.now(),
+        };
+        let terms = Terms {
+            heartbeat: terms.heartbeat,
+            snapshot_bytes_max: terms.snapshot_bytes_max,
+            drain: self.live.drain.clone(),
+        };
+        let (connection, handle, frames) = Connection::new(attachment, terms, up);
+        let Some(guard) = self.live.registry.attach(handle.clone()) else {
+            return Err(Refusal::EngineSuperseded {
+                engine: id,
+                current: epoch,
+            }
+            .into());
+        };
+        self.remind(&handle).await;
+        let (ended, ending) = oneshot::channel();
+        let service = self.clone();
+        self.live.tasks.spawn(async move {
+            let ending = service.run(connection, &handle, guard).await;
+            // The api may have left before.
+            drop(ended.send(ending));
+        });
+        self.interrupt_later(ns, id.clone(), epoch);
+        let heartbeat = self.live.terms.heartbeat;
+        Ok(Welcome {
+            engine: id,
+            epoch,
+            heartbeat,
+            frames,
+            ending,
+        })
+    }
+
+    async fn run(&self, connection: Connection, handle: &EngineHandle, guard: Guard) -> Ending {
+        let Attachment {
+            namespace, id, epoch, ..
+        } = handle.attachment().clone();
+        tracing::info!(engine.id = id.as_str(), epoch, "engine attached");
+        let opened = |claim| {
+            let (service, ns, id) = (self.clone(), namespace.clone(), id.clone());
+            let claimed: engine::Claiming =
+                Box::pin(async move { service.open_thread(ns, id, epoch, claim).await });
+            claimed
+        };
+        let closed = |thread| {
+            let (service, ns, id) = (self.clone(), namespace.clone(), id.clone());
+            let claimed: engine::Claiming =
+                Box::pin(async move { service.close_thread(ns, id, epoch, thread).await });
+            claimed
+        };
+        let ending = connection.run(opened, closed).await;
+        tracing::info!(engine.id = id.as_str(), epoch, ending = %ending, "engine detached");
+        drop(guard);
+        self.detach(&namespace, &id, epoch).await;
+        self.interrupt_later(namespace, id, epoch);
+        ending
+    }
+
+    /// Stores that an attachment has ended; until the store takes it, a restart will find out.
+    async fn detach(&self, ns: &Namespace, id: &EngineId, epoch: u64) {
+        let command = EngineCommand::Detach {
+            id: id.clone(),
+            epoch,
+        };
+        loop {
+            let Err(error) = self.commit(call(ns), Command::Engine(command.clone())).await else {
+                return;
+            };
+            not_stored_yet(id, &error);
+            let pause = self
+                .live
+                .drain
+                .run_until_cancelled(tokio::time::sleep(RETRY_AFTER));
+            if pause.await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn open_thread(
+        &self,
+        ns: Namespace,
+        id: EngineId,
+        epoch: u64,
+        claim: Claim,
+    ) -> Result<(), ClaimError> {
+        let named = claim.active_turn.clone();
+        let command = EngineCommand::OpenThread {
+            id: id.clone(),
+            epoch,
+            thread: claim.thread,
+            journal: self.fresh_log(),
+            draft: Box::new(claim.draft),
+            active_turn: claim.active_turn,
+        };
+        let committed = self.commit(call(&ns), Command::Engine(command)).await;
+        let thread = committed.map_err(claim_error)?.thread;
+        if thread.is_some_and(|thread| thread.active_turn.is_some() && thread.active_turn != named) {
+            self.interrupt_later(ns, id, epoch);
+        }
+        Ok(())
+    }
+
+    async fn close_thread(
+        &self,
+        ns: Namespace,
+        id: EngineId,
+        epoch: u64,
+        thread: ThreadId,
+    ) -> Result<(), ClaimError> {
+        let command = EngineCommand::CloseThread { id, epoch, thread };
+        let committed = self.commit(call(&ns), Command::Engine(command)).await;
+        committed.map(drop).map_err(claim_error)
+    }
+
+    /// Three heartbeats from now, ends the turns that this attachment, or the lack of one, has left behind.
+    fn interrupt_later(&self, ns: Namespace, id: EngineId, epoch: u64) {
+        let service = self.clone();
+        let patience = self.live.patience();
+        self.live.tasks.spawn(async move {
+            let waited = service
+                .live
+                .drain
+                .run_until_cancelled(tokio::time::sleep(patience))
+                .await;
+            if waited.is_none() {
+                return;
+            }
+            if let Err(error) = service.interrupt(&ns, &id, epoch).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    engine.id = id.as_str(),
+                    error,
+                    "turns of an engine that left still run"
+                );
+            }
+        });
+    }
+
+    async fn interrupt(&self, ns: &Namespace, id: &EngineId, epoch: u64) -> Result<(), Error> {
+        let query = query::Threads {
+            namespace: ns.clone(),
+            states: Vec::new(),
+            session: None,
+            engine: Some(id.clone()),
+        };
+        let bound = Bound {
+            rows: ROWS_MAX,
+            bytes: PAGE_BYTES_MAX,
+        };
+        let mut running = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.threads(&query, after.as_ref(), bound).await?;
+            let busy = page.rows.iter().filter(|thread| thread.active_turn.is_some());
+            running.extend(busy.map(|thread| thread.id.clone()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for thread in running {
+            let command = EngineCommand::Interrupt {
+                id: id.clone(),
+                epoch,
+                thread,
+            };
+            self.commit(call(ns), Command::Engine(command)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells an engine that is back what became of its seeds while it was away: it may have missed the end.
+    async fn remind(&self, handle: &EngineHandle) {
+        let Attachment {
+            namespace, id, epoch, ..
+        } = handle.attachment();
+        let query = query::Resumes {
+            namespace: Some(namespace.clone()),
+            states: vec![State::Ready, State::Failed, State::Canceled],
+            session: None,
+            thread: None,
+            engine: Some(id.clone()),
+        };
+        let bound = Bound {
+            rows: REMINDERS_MAX,
+            bytes: PAGE_BYTES_MAX,
+        };
+        let Ok(page) = self.store.resumes(&query, None, bound).await else {
+            return;
+        };
+        for resume in page.rows.iter().filter(|resume| resume.seed > 0) {
+            let seed = resume.seed_id();
+            if resume.state != State::Ready {
+                handle.settle(Down::SeedCancel { seed });
+                continue;
+            }
+            let thread = self.store.thread(namespace, &resume.thread).await.ok().flatten();
+            let unclaimed =
+                thread.is_some_and(|thread| thread.engine.as_ref() == Some(id) && thread.epoch < *epoch);
+            if unclaimed {
+                handle.settle(Down::SeedCommit { seed });
+            }
+        }
+    }
+
+    /// The attached engines of a namespace after `after`, by id.
+    pub async fn engines(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<(Vec<Listed>, Option<EngineId>), Error> {
+        let mut engines = self.live.registry.engines_of(ns);
+        engines.retain(|handle| after.is_none_or(|after| handle.attachment().id > *after));
+        let more = engines.len() > rows;
+        engines.truncate(rows);
+        let mut listed = Vec::with_capacity(engines.len());
+        for handle in engines {
+            let Attachment { id, epoch, .. } = handle.attachment();
+            let threads = self.store.threads_held(ns, id, *epoch).await?;
+            listed.push(Listed { handle, threads });
+        }
+        let last = listed.last().map(|listed| listed.handle.attachment().id.clone());
+        Ok((listed, last.filter(|_| more)))
+    }
+
+    /// The replica that engines are attached to.
+    pub fn replica(&self) -> &str {
+        &self.live.terms.replica
+    }
+
+    /// After a start: nobody is attached yet, whatever the store says, and resumes that ran go on.
+    pub async fn recover(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let engines = self.store.engines(after.as_ref(), ROWS_MAX).await?;
+            let Some(last) = engines.last() else { break };
+            after = Some((last.namespace.clone(), last.id.clone()));
+            for engine in engines {
+                let (ns, id, epoch) = (engine.namespace.clone(), engine.id.clone(), engine.epoch);
+                if engine.is_attached() {
+                    let command = EngineCommand::Detach {
+                        id: id.clone(),
+                        epoch,
+                    };
+                    self.commit(call(&ns), Command::Engine(command)).await?;
+                }
+                self.interrupt_later(ns, id, epoch);
+            }
+        }
+        self.carry_on().await
+    }
+}
+
+fn not_stored_yet(id: &EngineId, error: &Error) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(
+        engine.id = id.as_str(),
+        error,
+        "a detached engine is not stored yet"
+    );
+}
+
+/// What the service itself does in a namespace.
+pub(super) fn call(ns: &Namespace) -> Call {
+    Call {
+        namespace: ns.clone(),
+        request: None,
+    }
+}
+
+fn claim_error(error: Error) -> ClaimError {
+    match error {
+        Error::Store(store::Error::Refused(refusal)) => refusal.into(),
+        other => {
+            let error: &dyn std::error::Error = &other;
+            tracing::error!(error, "a claim of an engine is not stored");
+            ClaimError::Unavailable
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What of the service is alive: attached engines, resumes that run, and who watches them. All of it can be lost and
+//! found again in the store.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{Namespace, ResumeId};
+use crate::engine::{self, Registry};
+use crate::watchers::Watchers;
+
+/// How engines and resumes are held to time and bounds.
+#[derive(Clone, Debug)]
+pub struct EngineTerms {
+    /// How often an engine's heartbeat is due; three missed ones detach it.
+    pub heartbeat: Duration,
+    /// Bytes that a snapshot may have.
+    pub snapshot_bytes_max: usize,
+    /// Seeds on one engine at a time, unless it says less.
+    pub seeds_per_engine_max: usize,
+    /// Seeds at a time in all.
+    pub seeds_max: usize,
+    /// How long an engine may acknowledge nothing before its seed is given to another.
+    pub seed_silence: Duration,
+    /// The name that engines are shown to be attached to.
+    pub replica: String,
+}
+
+impl Default for EngineTerms {
+    fn default() -> Self {
+        Self {
+            heartbeat: engine::HEARTBEAT_INTERVAL,
+            snapshot_bytes_max: 64 * 1024 * 1024,
+            seeds_per_engine_max: 4,
+            seeds_max: 64,
+            seed_silence: Duration::from_secs(60),
+            replica: String::from("local"),
+        }
+    }
+}
+
+/// The live part of a service.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) terms: EngineTerms,
+    pub(super) registry: Registry,
+    pub(super) watchers: Watchers,
+    pub(super) seeds: Semaphore,
+    /// What has to finish before the store closes.
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the service is about to stop.
+    pub(super) drain: CancellationToken,
+    driven: Mutex<HashSet<(Namespace, ResumeId)>>,
+}
+
+impl Live {
+    pub(super) fn new(terms: EngineTerms, drain: CancellationToken) -> Self {
+        Self {
+            seeds: Semaphore::new(terms.seeds_max),
+            registry: Registry::default(),
+            watchers: Watchers::default(),
+            tasks: TaskTracker::new(),
+            driven: Mutex::default(),
+            terms,
+            drain,
+        }
+    }
+
+    /// How long an engine that left may take to come back.
+    pub(super) fn patience(&self) -> Duration {
+        self.terms.heartbeat * engine::HEARTBEATS_MISSED_MAX
+    }
+
+    /// Whether the caller is the one who drives this resume now; it has to let go of it in the end.
+    pub(super) fn take(&self, ns: &Namespace, id: &ResumeId) -> bool {
+        self.driven().insert((ns.clone(), id.clone()))
+    }
+
+    /// Nobody drives this resume any more.
+    pub(super) fn let_go(&self, ns: &Namespace, id: &ResumeId) {
+        self.driven().remove(&(ns.clone(), id.clone()));
+    }
+
+    fn driven(&self) -> std::sync::MutexGuard<'_, HashSet<(Namespace, ResumeId)>> {
+        // A set is whole after any panic that could happen under its lock.
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

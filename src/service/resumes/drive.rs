@@ -1,0 +1,342 @@
+//! Drives one resume from QUEUED to its end: finds an engine, seeds it, seats the thread; and again elsewhere when the
+//! engine leaves.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::domain::proposal::{ResumeCommand, Seat, Seed as SeedKind, Start};
+use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure};
+use crate::domain::{Command, EngineId, Namespace, Noun, Refusal, Resume, ResumeId, Session, ThreadId};
+use crate::engine::{self, EngineHandle};
+use crate::store;
+
+use super::super::engines::call;
+use super::super::{Error, Service};
+
+/// How long to wait before what the store did not take is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How a driver comes to its resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Somebody asks for it.
+    Asked,
+    /// It ran when the service stopped: its engine may be back soon.
+    CarriedOn,
+}
+
+/// Where a session is seeded.
+enum Place {
+    Engine(EngineHandle),
+    Journal,
+}
+
+/// What an attempt is to do.
+pub(super) struct Goal {
+    /// The session as it stands.
+    pub(super) session: Arc<Session>,
+    /// The thread to seed into.
+    pub(super) thread: ThreadId,
+    /// The number of the attempt.
+    pub(super) attempt: u32,
+}
+
+/// Why an attempt is over.
+pub(super) enum Over {
+    /// The resume has ended, here or elsewhere.
+    Ended,
+    /// The engine left, or is silent.
+    EngineLost,
+    /// Session or thread changed meanwhile.
+    Moved,
+    /// The thread cannot be the one thought of.
+    ThreadMoved,
+    /// There is no point in another attempt.
+    Failed(Failure),
+    /// The store does not answer.
+    Unavailable,
+}
+
+impl Service {
+    /// Drives a resume in the background, unless somebody does.
+    pub(super) fn drive(&self, resume: &Resume, beginning: Beginning) {
+        let (ns, id) = (resume.namespace.clone(), resume.id.clone());
+        if !self.live.take(&ns, &id) {
+            return;
+        }
+        let service = self.clone();
+        self.live.tasks.spawn(async move {
+            let driven = service.driven(&ns, &id, beginning);
+            // What the shutdown cuts off is carried on with after the next start.
+            let _ = service.live.drain.run_until_cancelled(driven).await;
+            service.live.let_go(&ns, &id);
+        });
+    }
+
+    async fn driven(&self, ns: &Namespace, id: &ResumeId, beginning: Beginning) {
+        let Ok(_place) = self.live.seeds.acquire().await else {
+            return;
+        };
+        let mut beginning = beginning;
+        // The thread to seed into where it cannot be the one thought of at first.
+        let mut thread = None;
+        loop {
+            let resume = match self.store.resume(ns, id).await {
+                Ok(Some(resume)) if !resume.state.is_end() => resume,
+                Ok(_) => return,
+                Err(error) => {
+                    log(id, &error.into());
+                    sleep(RETRY_AFTER).await;
+                    continue;
+                }
+            };
+            let over = match resume.attempt {
+                ATTEMPTS_MAX.. if beginning == Beginning::Asked => Over::Failed(Failure::EngineLost {
+                    engine: resume.engine.clone(),
+                }),
+                _ => self.until_it_ends(&resume, beginning, thread.as_ref()).await,
+            };
+            beginning = Beginning::Asked;
+            match over {
+                Over::Ended => return,
+                Over::EngineLost => {}
+                Over::Moved if resume.attempt + 1 >= ATTEMPTS_MAX => self.fail(ns, id, Failure::Moved).await,
+                Over::Moved => {}
+                Over::ThreadMoved => thread = Some(ThreadId::from_uuid(self.fresh_id())),
+                Over::Failed(failure) => self.fail(ns, id, failure).await,
+                Over::Unavailable => sleep(RETRY_AFTER).await,
+            }
+        }
+    }
+
+    /// An attempt, unless the resume ends meanwhile: somebody may call it off or delete the session.
+    async fn until_it_ends(
+        &self,
+        resume: &Arc<Resume>,
+        beginning: Beginning,
+        thread: Option<&ThreadId>,
+    ) -> Over {
+        let mut news = self.live.watchers.listen(&resume.namespace, &resume.id);
+        let ended = news.wait_for(|resume| resume.as_ref().is_some_and(|resume| resume.state.is_end()));
+        let attempt = self.attempt(resume, beginning, thread);
+        let over = tokio::select! {
+            over = attempt => over,
+            Ok(_) = ended => Ok(()),
+        };
+        over.err().unwrap_or(Over::Ended)
+    }
+
+    async fn attempt(
+        &self,
+        resume: &Arc<Resume>,
+        beginning: Beginning,
+        thread: Option<&ThreadId>,
+    ) -> Result<(), Over> {
+        let place = self.place(resume, beginning).await?;
+        let session = self.seeded(resume).await?;
+        let thread = thread.unwrap_or(&resume.thread).clone();
+        let number = match beginning {
+            Beginning::Asked => resume.attempt + 1,
+            Beginning::CarriedOn => resume.attempt.max(1),
+        };
+        match place {
+            Place::Journal => self.seed_journal(resume, &session, thread, number).await,
+            Place::Engine(handle) => {
+                let goal = Goal {
+                    session,
+                    thread,
+                    attempt: number,
+                };
+                self.seed_engine(resume, &goal, &handle).await
+            }
+        }
+    }
+
+    /// Where to seed: into the engine that had it, if that may come back; else another; else, if no engine was asked for
+    /// and none was tried, the journal.
+    async fn place(&self, resume: &Resume, beginning: Beginning) -> Result<Place, Over> {
+        let (ns, wish) = (&resume.namespace, &resume.wish);
+        let before = resume.engine.as_ref();
+        let same = before
+            .filter(|_| beginning == Beginning::CarriedOn)
+            .or(wish.engine.as_ref());
+        if let Some(handle) = same.and_then(|id| self.taker(ns, id)) {
+            return Ok(Place::Engine(handle));
+        }
+        if before.is_none() && !wish.needs_engine() {
+            let picked = self.live.registry.pick(ns, wish, None);
+            return Ok(picked.map_or(Place::Journal, Place::Engine));
+        }
+        let find = || match same {
+            Some(id) => self.taker(ns, id),
+            None => self.live.registry.pick(ns, wish, before),
+        };
+        if let Some(handle) = self.found_in_time(find).await {
+            return Ok(Place::Engine(handle));
+        }
+        let other = match &wish.engine {
+            Some(_) => None,
+            None => self.live.registry.pick(ns, wish, before),
+        };
+        other.map(Place::Engine).ok_or_else(|| {
+            Over::Failed(Failure::EngineLost {
+                engine: before.or(wish.engine.as_ref()).cloned(),
+            })
+        })
+    }
+
+    /// An engine that is attached and takes resumes.
+    fn taker(&self, ns: &Namespace, id: &EngineId) -> Option<EngineHandle> {
+        let handle = self.live.registry.engine(ns, id)?;
+        handle.attachment().accepts_resume.then_some(handle)
+    }
+
+    /// What `find` finds within three heartbeats.
+    async fn found_in_time(&self, find: impl Fn() -> Option<EngineHandle>) -> Option<EngineHandle> {
+        let deadline = Instant::now() + self.live.patience();
+        let mut changes = self.live.registry.changes();
+        loop {
+            if let Some(handle) = find() {
+                return Some(handle);
+            }
+            timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
+    }
+
+    /// The session as it stands now.
+    async fn seeded(&self, resume: &Resume) -> Result<Arc<Session>, Over> {
+        let session = self
+            .store
+            .session(&resume.namespace, &resume.session)
+            .await
+            .map_err(over)?;
+        session.ok_or(Over::Failed(Failure::SessionDeleted))
+    }
+
+    async fn seed_journal(
+        &self,
+        resume: &Resume,
+        session: &Session,
+        thread: ThreadId,
+        attempt: u32,
+    ) -> Result<(), Over> {
+        let start = Start {
+            id: resume.id.clone(),
+            engine: None,
+            source: session.tip.clone(),
+            total: session.tip.tally.visible,
+            attempt,
+            seed: SeedKind::Fresh,
+            thread,
+        };
+        self.step(resume, ResumeCommand::Start(Box::new(start))).await?;
+        let seat = self.seat(resume, session, None).await?;
+        self.step(resume, ResumeCommand::Seat(Box::new(seat))).await?;
+        Ok(())
+    }
+
+    /// The command that seats the thread.
+    pub(super) async fn seat(
+        &self,
+        resume: &Resume,
+        session: &Session,
+        epoch: Option<u64>,
+    ) -> Result<Seat, Over> {
+        Ok(Seat {
+            id: resume.id.clone(),
+            epoch,
+            journal: self.fresh_log(),
+            system_prompt: self.system_prompt(session).await.map_err(over_of)?,
+        })
+    }
+
+    /// Commits a step of a resume; the resume after it.
+    pub(super) async fn step(&self, resume: &Resume, command: ResumeCommand) -> Result<Arc<Resume>, Over> {
+        let committed = self
+            .commit(call(&resume.namespace), Command::Resume(command))
+            .await;
+        let after = committed.map_err(over_of)?.resume;
+        after.ok_or(Over::Ended)
+    }
+
+    async fn fail(&self, ns: &Namespace, id: &ResumeId, failure: Failure) {
+        let command = ResumeCommand::Fail {
+            id: id.clone(),
+            failure,
+        };
+        if let Err(error) = self.commit(call(ns), Command::Resume(command)).await {
+            log(id, &error);
+            sleep(RETRY_AFTER).await;
+        }
+    }
+}
+
+fn log(id: &ResumeId, error: &Error) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(resume.id = id.as_str(), error, "a resume cannot go on yet");
+}
+
+/// Runs what an engine has to answer, for as long as it may be silent.
+pub(super) async fn in_time<T>(
+    silence: Duration,
+    work: impl Future<Output = Result<T, engine::Error>>,
+) -> Result<T, Over> {
+    match tokio::time::timeout(silence, work).await {
+        Ok(done) => done.map_err(over_engine),
+        Err(_) => Err(Over::EngineLost),
+    }
+}
+
+fn over_engine(error: engine::Error) -> Over {
+    match error {
+        engine::Error::Lost | engine::Error::QueueFull | engine::Error::TimedOut => Over::EngineLost,
+        engine::Error::Declined(why) if why.status.len() <= FAULT_BYTES_MAX => {
+            Over::Failed(Failure::Declined(why.status))
+        }
+        engine::Error::Declined(_) => Over::Failed(fault("its error is too long")),
+        engine::Error::TooLarge { .. } => Over::Failed(fault("its answer is too large")),
+        engine::Error::Fault { rule } => Over::Failed(fault(&rule)),
+    }
+}
+
+pub(super) fn fault(rule: &str) -> Failure {
+    Failure::EngineFault {
+        rule: rule.to_owned(),
+    }
+}
+
+/// What an error of the service means for an attempt.
+pub(super) fn over_of(error: Error) -> Over {
+    match error {
+        Error::Store(error) => over(error),
+        Error::Engine(error) => over_engine(error),
+    }
+}
+
+fn over(error: store::Error) -> Over {
+    match error {
+        store::Error::Unavailable { .. } => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a resume cannot go on yet");
+            Over::Unavailable
+        }
+        store::Error::Corrupt { row, reason } => {
+            tracing::error!(row, reason, "a session that is to be resumed is damaged");
+            Over::Failed(Failure::Damaged)
+        }
+        store::Error::Refused(refusal) => match refusal {
+            Refusal::ResumeEnded { .. } => Over::Ended,
+            Refusal::EngineSuperseded { .. } => Over::EngineLost,
+            Refusal::ThreadMoved { .. } => Over::ThreadMoved,
+            Refusal::SessionDeleted { .. }
+            | Refusal::NotFound {
+                noun: Noun::Session, ..
+            } => Over::Failed(Failure::SessionDeleted),
+            // Whatever else a rule has against it: the world is not what it was when the attempt began.
+            _ => Over::Moved,
+        },
+    }
+}

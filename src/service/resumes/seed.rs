@@ -1,0 +1,260 @@
+//! Seeding an engine: the context view goes down in batches under a window of what is not acknowledged, and what is
+//! acknowledged is written down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+
+use crate::body::{self, Dangling};
+use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::domain::proposal::{ResumeCommand, Seed as SeedKind, Start};
+use crate::domain::query::{Bound, End, Range};
+use crate::domain::seat::seated;
+use crate::domain::{Resume, Role, Seq, Session, Tip};
+use crate::engine::{EngineHandle, Seed};
+
+use super::super::context::damaged;
+use super::super::entries::{Read, View};
+use super::super::{Error, Service};
+use super::drive::{Goal, Over, fault, in_time, over_of};
+
+/// Messages of a batch.
+const BATCH_MESSAGES_MAX: usize = 100;
+
+/// Messages that may be on their way without being acknowledged.
+const WINDOW_MESSAGES_MAX: u64 = 1_000;
+
+/// Bytes of a system prompt that is put together of system messages.
+const PROMPT_BYTES_MAX: usize = 1024 * 1024;
+
+impl Service {
+    /// Seeds the session into an engine and seats the thread there.
+    pub(super) async fn seed_engine(
+        &self,
+        resume: &Resume,
+        goal: &Goal,
+        handle: &EngineHandle,
+    ) -> Result<(), Over> {
+        let Goal {
+            session,
+            thread,
+            attempt,
+        } = goal;
+        let tip = &session.tip;
+        let attachment = handle.attachment();
+        let same_seed = resume.engine.as_ref() == Some(&attachment.id)
+            && resume.seed > 0
+            && resume.thread == *thread
+            && resume.source.as_ref().is_some_and(|source| source == tip);
+        // The engine has a place for the seed before the attempt counts.
+        let upcoming = Resume {
+            seed: if same_seed { resume.seed } else { resume.seed + 1 },
+            ..resume.clone()
+        };
+        let silence = self.live.terms.seed_silence;
+        let seed = handle
+            .seed(upcoming.seed_id())
+            .await
+            .map_err(|_| Over::EngineLost)?;
+        let start = Start {
+            id: resume.id.clone(),
+            engine: Some(attachment.id.clone()),
+            source: tip.clone(),
+            total: self.seed_total(tip).await.map_err(over_of)?,
+            seed: if same_seed {
+                SeedKind::Continued
+            } else {
+                SeedKind::Fresh
+            },
+            attempt: *attempt,
+            thread: thread.clone(),
+        };
+        let resume = self.step(resume, ResumeCommand::Start(Box::new(start))).await?;
+        let seat = self.seat(&resume, session, Some(attachment.epoch)).await?;
+        let mut thread = seated(&resume, session, &seat, None, self.now());
+        thread.engine = Some(attachment.id.clone());
+        thread.epoch = attachment.epoch;
+        in_time(silence, seed.begin(Arc::new(thread), resume.total)).await?;
+        let sent = AtomicU64::new(resume.written);
+        tokio::try_join!(
+            self.send(&resume, tip, &seed, &sent),
+            self.note(&resume, &seed, &sent)
+        )?;
+        match self.step(&resume, ResumeCommand::Seat(Box::new(seat))).await {
+            // The thread is the engine's, whether it hears of it now or when it is back.
+            Ok(_) => drop(tokio::time::timeout(silence, seed.commit()).await),
+            Err(over) => return Err(over),
+        }
+        Ok(())
+    }
+
+    /// How many messages a seed has: the context view, and an answer for each place where tool calls have none.
+    async fn seed_total(&self, tip: &Tip) -> Result<u64, Error> {
+        let start = self.context_start(tip).await?;
+        if start.head.is_empty() && tip.tally.open_calls.is_empty() {
+            return Ok(self.known(tip).await?.messages);
+        }
+        let (mut dangling, mut total) = (Dangling::default(), 0);
+        let mut chunks = self.context_messages(tip).await?;
+        while let Some(chunk) = chunks.try_next().await? {
+            for message in chunk {
+                total += 1 + u64::from(dangling.before(&message).map_err(damaged(tip))?.is_some());
+            }
+        }
+        Ok(total + u64::from(dangling.at_end().is_some()))
+    }
+
+    async fn context_messages(&self, tip: &Tip) -> Result<super::super::entries::Messages, Error> {
+        let read = Read {
+            view: View::Context,
+            from: 0,
+            limit: None,
+            revision: None,
+        };
+        self.context(tip, read).await
+    }
+
+    /// Sends what the engine has not acknowledged yet, never more than the window ahead of what it has.
+    async fn send(&self, resume: &Resume, tip: &Tip, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
+        let mut sending = Sending {
+            seed,
+            sent,
+            silence: self.live.terms.seed_silence,
+            skip: resume.written,
+            next: 0,
+            acked: resume.written,
+            batch: Vec::new(),
+            bytes: 0,
+        };
+        let mut dangling = Dangling::default();
+        let mut chunks = self.context_messages(tip).await.map_err(over_of)?;
+        while let Some(chunk) = chunks.try_next().await.map_err(over_of)? {
+            for message in chunk {
+                let missing = dangling
+                    .before(&message)
+                    .map_err(|error| over_of(damaged(tip)(error)))?;
+                for message in missing.into_iter().chain([message]) {
+                    sending.push(message).await?;
+                }
+            }
+        }
+        if let Some(missing) = dangling.at_end() {
+            sending.push(missing).await?;
+        }
+        sending.flush().await
+    }
+
+    /// Writes down what the engine acknowledges, until that is all.
+    async fn note(&self, resume: &Resume, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
+        let mut noted = resume.written;
+        while noted < resume.total {
+            let acked = in_time(self.live.terms.seed_silence, seed.acked_over(noted)).await?;
+            if acked > sent.load(Ordering::Relaxed) {
+                return Err(Over::Failed(fault(
+                    "it acknowledged messages that it was not sent",
+                )));
+            }
+            let progress = ResumeCommand::Progress {
+                id: resume.id.clone(),
+                seed: resume.seed,
+                written: acked,
+            };
+            self.step(resume, progress).await?;
+            noted = acked;
+        }
+        Ok(())
+    }
+
+    /// The texts of a session's system messages: what a model is told first, where no system prompt says it.
+    pub(super) async fn system_prompt(&self, session: &Session) -> Result<String, Error> {
+        let tip = &session.tip;
+        let mut left = tip.tally.messages - tip.tally.visible;
+        let mut texts: Vec<String> = Vec::new();
+        let mut after = Seq::ZERO;
+        if !session.profile.texts.system_prompt.is_empty() {
+            return Ok(String::new());
+        }
+        while left > 0 && after < tip.seq() {
+            let range = Range {
+                after,
+                to: tip.seq(),
+                from: End::Oldest,
+            };
+            let bound = Bound {
+                rows: PAGE_ROWS_MAX,
+                bytes: PAGE_BYTES_MAX,
+            };
+            let rows = self.store.entries(&tip.log, range, bound).await?;
+            let Some(last) = rows.last().map(|entry| entry.meta.seq) else {
+                break;
+            };
+            after = last;
+            for entry in rows
+                .iter()
+                .filter(|entry| entry.meta.mark.role == Some(Role::System))
+            {
+                left -= 1;
+                if !entry.meta.mark.in_sub_session {
+                    texts.push(body::text_of(&entry.body).map_err(damaged(tip))?);
+                }
+            }
+        }
+        let mut prompt = texts.join("\n\n");
+        if prompt.len() > PROMPT_BYTES_MAX {
+            let end = (0..=PROMPT_BYTES_MAX)
+                .rev()
+                .find(|at| prompt.is_char_boundary(*at));
+            prompt.truncate(end.unwrap_or_default());
+        }
+        Ok(prompt)
+    }
+}
+
+/// Messages on their way down.
+struct Sending<'a> {
+    seed: &'a Seed,
+    /// So many are on their way or there.
+    sent: &'a AtomicU64,
+    silence: std::time::Duration,
+    /// The engine has so many already.
+    skip: u64,
+    /// The number of the first message of the batch.
+    next: u64,
+    acked: u64,
+    batch: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Sending<'_> {
+    async fn push(&mut self, message: Bytes) -> Result<(), Over> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            self.next += 1;
+            return Ok(());
+        }
+        let full = self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes + message.len() > PAGE_BYTES_MAX;
+        if full {
+            self.flush().await?;
+        }
+        self.bytes += message.len();
+        self.batch.push(message);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Over> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let (first, count) = (self.next, self.batch.len() as u64);
+        while first + count > self.acked + WINDOW_MESSAGES_MAX {
+            self.acked = in_time(self.silence, self.seed.acked_over(self.acked)).await?;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        self.next = first + count;
+        self.sent.store(self.next, Ordering::Relaxed);
+        in_time(self.silence, self.seed.batch(first, batch)).await
+    }
+}

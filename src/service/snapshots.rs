@@ -1,0 +1,531 @@
+//! Snapshots: the live engine is asked what it holds of a thread, and its session becomes that. Order and counts are the
+//! engine's own; what is stored is never replaced.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::{self, Given, Sameness};
+use crate::domain::id::Revision;
+use crate::domain::limits::{MOVED_RETRIES_MAX, PAGE_BYTES_MAX};
+use crate::domain::proposal::{self, Cut, Said, SessionCommand};
+use crate::domain::query::{self, Bound};
+use crate::domain::save::{standing as may_write, target};
+use crate::domain::session;
+use crate::domain::title::Title;
+use crate::domain::{
+    Command, EntryId, Invalid, Kind, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Thread,
+    ThreadId, Time, Tip,
+};
+use crate::engine::{self, Consistency, EngineHandle, Known, SnapshotRequest};
+use crate::store;
+
+use super::context::{Relation, samenesses};
+use super::sessions::standing;
+use super::staging::Staging;
+use super::{Call, Error, Service, mismatched};
+
+/// How long an engine has to answer where the caller does not say.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// What a caller wants of a live engine.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The thread; else the attached one that changed last.
+    pub thread: Option<ThreadId>,
+    /// The session; else the thread's own, or a new one.
+    pub session: Option<SessionId>,
+    /// A title; it renames.
+    pub title: Option<Title>,
+    /// When the engine answers.
+    pub consistency: Consistency,
+    /// The revision the caller last saw.
+    pub expected: Option<Revision>,
+    /// How long the caller waits.
+    pub patience: Option<Duration>,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The session after it.
+    pub session: Arc<Session>,
+    /// Visible messages in it then.
+    pub message_count: u64,
+    /// Whether the snapshot made it.
+    pub created: bool,
+    /// Whether the engine answered with the rest only.
+    pub delta: bool,
+}
+
+/// An engine's answer, checked, and what it was asked on.
+struct Answer {
+    snapshot: engine::Snapshot,
+    messages: Vec<Sameness>,
+    /// The thread when the engine was asked.
+    thread: Arc<Thread>,
+    /// Where a delta goes on.
+    known: Option<Tip>,
+}
+
+/// What an engine is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// The rest will do.
+    Rest,
+    /// Everything.
+    Whole,
+}
+
+impl Service {
+    /// Asks the engine that runs a thread what it holds, and writes that to the thread's session.
+    pub async fn snapshot(&self, call: Call, snapshot: Snapshot) -> Result<Taken, Error> {
+        if let Some(taken) = self.taken_before(&call).await? {
+            return Ok(taken);
+        }
+        let deadline = Instant::now() + snapshot.patience.unwrap_or(ANSWER_TIME);
+        let taken = timeout_at(deadline, self.take(&call, &snapshot, deadline)).await;
+        match taken.unwrap_or(Err(engine::Error::TimedOut.into())) {
+            Ok(taken) => Ok(taken),
+            // One that ran beside this one under the same request_id may have won.
+            Err(error) => self.taken_before(&call).await?.ok_or(error),
+        }
+    }
+
+    async fn taken_before(&self, call: &Call) -> Result<Option<Taken>, Error> {
+        match self.replayed(call).await? {
+            Some(outcome) => Ok(Some(self.taken(call, None, &outcome).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn taken(
+        &self,
+        call: &Call,
+        session: Option<Arc<Session>>,
+        outcome: &Outcome,
+    ) -> Result<Taken, Error> {
+        let &Outcome::Snapshot {
+            session: ref id,
+            message_count,
+            created,
+            delta,
+        } = outcome
+        else {
+            return Err(mismatched(outcome));
+        };
+        let session = match session {
+            Some(session) => standing(Some(session), id)?,
+            None => self.found(&call.namespace, id).await?,
+        };
+        Ok(Taken {
+            session,
+            message_count,
+            created,
+            delta,
+        })
+    }
+
+    async fn take(&self, call: &Call, wanted: &Snapshot, deadline: Instant) -> Result<Taken, Error> {
+        let ns = &call.namespace;
+        let thread = match &wanted.thread {
+            Some(id) => id.clone(),
+            None => self.last_live_thread(ns).await?,
+        };
+        let fresh = SessionId::from_uuid(self.fresh_id());
+        let mut answer = self
+            .asked(ns, &thread, wanted, &fresh, Scope::Rest, deadline)
+            .await?;
+        for _ in 0..MOVED_RETRIES_MAX {
+            let Some(command) = self.compared(ns, wanted, &fresh, &answer).await? else {
+                answer = self
+                    .asked(ns, &thread, wanted, &fresh, Scope::Whole, deadline)
+                    .await?;
+                continue;
+            };
+            match self.commit(call.clone(), command).await {
+                Err(Error::Store(store::Error::Refused(Refusal::Moved { .. }))) => {}
+                committed => {
+                    let committed = committed?;
+                    return self.taken(call, committed.session, &committed.outcome).await;
+                }
+            }
+        }
+        Err(Refusal::Moved {
+            session: wanted.session.clone().unwrap_or(fresh),
+        }
+        .into())
+    }
+
+    /// The thread that changed last among those that attached engines hold.
+    async fn last_live_thread(&self, ns: &Namespace) -> Result<ThreadId, Error> {
+        let mut last: Option<Arc<Thread>> = None;
+        for handle in self.live.registry.engines_of(ns) {
+            let newest = self.newest_of(&handle).await?;
+            last = last.into_iter().chain(newest).max_by_key(|thread| thread.key());
+        }
+        let thread = last.ok_or(Refusal::NoLiveThread)?;
+        Ok(thread.id.clone())
+    }
+
+    async fn newest_of(&self, handle: &EngineHandle) -> Result<Option<Arc<Thread>>, Error> {
+        let attachment = handle.attachment();
+        let query = query::Threads {
+            namespace: attachment.namespace.clone(),
+            states: Vec::new(),
+            session: None,
+            engine: Some(attachment.id.clone()),
+        };
+        let bound = Bound {
+            rows: 50,
+            bytes: PAGE_BYTES_MAX,
+        };
+        let mut after = None;
+        loop {
+            let page = self.store.threads(&query, after.as_ref(), bound).await?;
+            let held = page
+                .rows
+                .into_iter()
+                .find(|thread| thread.epoch == attachment.epoch);
+            after = page.next;
+            if held.is_some() || after.is_none() {
+                return Ok(held);
+            }
+        }
+    }
+
+    /// Asks the engine, once everything that can be refused before has been looked at.
+    async fn asked(
+        &self,
+        ns: &Namespace,
+        id: &ThreadId,
+        wanted: &Snapshot,
+        fresh: &SessionId,
+        scope: Scope,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        let thread = self.thread(ns, id).await?;
+        let not_attached = || Refusal::EngineNotAttached { thread: id.clone() };
+        let handle = self.live.registry.holder(&thread).ok_or_else(not_attached)?;
+        let session = self.aim(&thread, wanted, fresh).await?;
+        let known = match scope {
+            Scope::Rest => session
+                .as_ref()
+                .map(|session| &session.tip)
+                .or(thread.base.as_ref())
+                .cloned(),
+            Scope::Whole => None,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = SnapshotRequest {
+            ask: self.fresh_id().to_string(),
+            thread: id.clone(),
+            consistency: wanted.consistency,
+            known: match &known {
+                Some(tip) => self.known(tip).await?,
+                None => Known::default(),
+            },
+            deadline: self.now().after(left),
+        };
+        let nothing_known = request.known.messages == 0;
+        let snapshot = handle.snapshot(request, deadline).await?;
+        let messages = samenesses(&snapshot.messages)
+            .map_err(|at| fault(&format!("messages[{at}]: the bytes are not a Message")))?;
+        if snapshot.delta && nothing_known && scope == Scope::Whole {
+            return Err(fault("delta: the whole was asked for"));
+        }
+        Ok(Answer {
+            snapshot,
+            messages,
+            thread,
+            known,
+        })
+    }
+
+    /// The session that a snapshot goes to, if there is one and the thread may write to it.
+    async fn aim(
+        &self,
+        thread: &Thread,
+        wanted: &Snapshot,
+        fresh: &SessionId,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        let id = target(thread, wanted.session.as_ref(), fresh);
+        let session = self.store.session(&thread.namespace, id).await?;
+        may_write(thread, session.as_deref())?;
+        match (&session, wanted.expected) {
+            (Some(session), Some(expected)) if expected != session.revision => {
+                Err(Refusal::revision(id, session.revision).into())
+            }
+            (None, Some(_)) => Err(Refusal::RevisionMismatch {
+                session: id.clone(),
+                current: 0,
+            }
+            .into()),
+            (Some(_) | None, Some(_) | None) => Ok(session),
+        }
+    }
+
+    /// The command that writes an answer, as thread and session are now; `None`: the answer goes on from what is not
+    /// the end any more, and the whole has to be asked for.
+    async fn compared(
+        &self,
+        ns: &Namespace,
+        wanted: &Snapshot,
+        fresh: &SessionId,
+        answer: &Answer,
+    ) -> Result<Option<Command>, Error> {
+        let thread = self.thread(ns, &answer.thread.id).await?;
+        let session = self.aim(&thread, wanted, fresh).await?;
+        let end = session
+            .as_ref()
+            .map(|session| &session.tip)
+            .or(thread.base.as_ref());
+        let snapshot = &answer.snapshot;
+        let relation = if snapshot.delta {
+            let same = match (&answer.known, end) {
+                (Some(known), Some(end)) => known.log.id == end.log.id && known.seq() == end.seq(),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !same {
+                return Ok(None);
+            }
+            Relation::Extends { from: 0 }
+        } else {
+            let mark = session.as_ref().and_then(|session| thread.mark(&session.id));
+            let strict_after = mark.and_then(|mark| mark.turn_start);
+            match end {
+                Some(end) => self.relation(end, &answer.messages, strict_after).await?,
+                None => Relation::Extends { from: 0 },
+            }
+        };
+        if snapshot.messages.is_empty() && !snapshot.delta && !snapshot.compacted {
+            // An engine that holds nothing has lost what it had; nothing is to be learned from it.
+            return Err(Refusal::ThreadEmpty {
+                thread: thread.id.clone(),
+            }
+            .into());
+        }
+        let is_empty = end.is_none_or(|end| end.tally.main == 0 && end.tally.checkpoint == Seq::ZERO);
+        let relation = match relation {
+            Relation::Diverges { .. } if snapshot.compacted => Relation::Replaces,
+            Relation::Replaces if is_empty => Relation::Extends { from: 0 },
+            other => other,
+        };
+        self.command(
+            ns,
+            wanted,
+            fresh,
+            answer,
+            (&thread, session.as_deref()),
+            end,
+            relation,
+        )
+        .await
+        .map(Some)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a comparison came to")]
+    async fn command(
+        &self,
+        ns: &Namespace,
+        wanted: &Snapshot,
+        fresh: &SessionId,
+        answer: &Answer,
+        (thread, session): (&Thread, Option<&Session>),
+        end: Option<&Tip>,
+        relation: Relation,
+    ) -> Result<Command, Error> {
+        let kept = match (relation, end) {
+            (Relation::Diverges { keep, .. }, Some(end)) => Some(Tip {
+                log: end.log.clone(),
+                tally: self.tally_at(end, keep).await?,
+            }),
+            (Relation::Diverges { .. } | Relation::Extends { .. } | Relation::Replaces, _) => None,
+        };
+        let onto = kept.as_ref().or(end);
+        let entries = self.entries_of(answer, relation, onto).await?;
+        let turn_start = self.turn_start(answer, thread, relation, &entries, onto);
+        let cut = match (&kept, end) {
+            (Some(kept), Some(end)) => Some(Cut {
+                preview: self.preview_at(end, &kept.tally).await?,
+                tally: kept.tally.clone(),
+            }),
+            (Some(_) | None, _) => None,
+        };
+        let mut staging = Staging::onto(self, ns.clone(), onto);
+        for entry in entries {
+            staging.push(entry).await?;
+        }
+        let command = proposal::Snapshot {
+            thread: thread.id.clone(),
+            journal: answer.thread.journal,
+            epoch: answer.thread.epoch,
+            items: self.covered(thread).await?,
+            requested: wanted.session.clone(),
+            fresh: fresh.clone(),
+            title: wanted.title.clone(),
+            expected: wanted.expected,
+            from: session.map(|session| session.tip.clone()),
+            cut,
+            written: staging.finish().await?,
+            said: self.said(&answer.snapshot)?,
+            delta: answer.snapshot.delta,
+            turn_start,
+        };
+        Ok(Command::Session(SessionCommand::Snapshot(Box::new(command))))
+    }
+
+    /// The entries that a snapshot adds after `onto`. Where one of them is in the log already, beyond what the context
+    /// view shows, it cannot be added again: then the whole snapshot becomes a checkpoint.
+    async fn entries_of(
+        &self,
+        answer: &Answer,
+        relation: Relation,
+        onto: Option<&Tip>,
+    ) -> Result<Vec<NewEntry>, Error> {
+        let now = self.now();
+        let from = match relation {
+            Relation::Extends { from } | Relation::Diverges { from, .. } => from,
+            Relation::Replaces => return Ok(vec![self.checkpoint(answer, now)?]),
+        };
+        let mut entries = Vec::new();
+        let mut ids: HashSet<EntryId> = HashSet::new();
+        for (at, message) in answer.snapshot.messages.iter().enumerate().skip(from) {
+            let given = Given {
+                id: None,
+                create_time: None,
+                kind: Kind::Message,
+                body: message.clone(),
+            };
+            let entry = body::entry(given, || self.fresh_id(), now, &self.limits)
+                .map_err(|invalid| broken(&invalid, &format!("messages[{at}]")))?;
+            if !ids.insert(entry.id.clone()) {
+                return Err(fault(&format!("messages[{at}].message_id: is there twice")));
+            }
+            entries.push(entry);
+        }
+        let given: Vec<EntryId> = entries
+            .iter()
+            .filter(|entry| !entry.id_is_fresh)
+            .map(|e| e.id.clone())
+            .collect();
+        if let (Some(onto), false) = (onto, given.is_empty())
+            && !self.store.known_entries(onto, &given).await?.is_empty()
+        {
+            return Ok(vec![self.checkpoint(answer, now)?]);
+        }
+        Ok(entries)
+    }
+
+    fn checkpoint(&self, answer: &Answer, now: Time) -> Result<NewEntry, Error> {
+        let given = Given {
+            id: None,
+            create_time: None,
+            kind: Kind::Checkpoint,
+            body: body::checkpoint_of(answer.snapshot.messages.clone()),
+        };
+        let entry = body::entry(given, || self.fresh_id(), now, &self.limits);
+        entry.map_err(|invalid| broken(&invalid, "snapshot"))
+    }
+
+    /// The last entry before the turn that a snapshot caught running.
+    fn turn_start(
+        &self,
+        answer: &Answer,
+        thread: &Thread,
+        relation: Relation,
+        entries: &[NewEntry],
+        onto: Option<&Tip>,
+    ) -> Option<Seq> {
+        let is_checkpoint = entries
+            .first()
+            .is_some_and(|entry| entry.payload.kind() == Kind::Checkpoint);
+        let from = match relation {
+            Relation::Extends { from } | Relation::Diverges { from, .. } if !is_checkpoint => from,
+            Relation::Extends { .. } | Relation::Diverges { .. } | Relation::Replaces => return None,
+        };
+        let (end, active) = (onto.map_or(Seq::ZERO, Tip::seq), thread.active_turn.as_ref());
+        if !answer.snapshot.incomplete_turn {
+            return None;
+        }
+        let rest = answer.messages.iter().skip(from);
+        let of_turn = rest.zip(entries).position(|(message, entry)| {
+            let named = active.is_some_and(|turn| turn.as_str() == message.turn);
+            named || (active.is_none() && is_user_message(entry))
+        });
+        let first_user = || entries.iter().position(is_user_message);
+        match of_turn.or_else(first_user) {
+            Some(at) => Some(Seq(end.0 + at as u64)),
+            None => onto.map(|tip| Seq(tip.tally.last_user_text.0.saturating_sub(1))),
+        }
+    }
+
+    /// The last item that a snapshot taken now covers: those of a turn that runs may still change.
+    async fn covered(&self, thread: &Thread) -> Result<Seq, Error> {
+        let Some(turn) = &thread.active_turn else {
+            return Ok(Seq(thread.items));
+        };
+        let query = query::Items {
+            turn: Some(turn.clone()),
+            after: Seq::ZERO,
+        };
+        let first = self
+            .store
+            .items(thread.journal, &query, Bound { rows: 1, bytes: 0 })
+            .await?;
+        Ok(first
+            .first()
+            .map_or(Seq(thread.items), |item| Seq(item.seq.0 - 1)))
+    }
+
+    fn said(&self, snapshot: &engine::Snapshot) -> Result<Said, Error> {
+        let max = self.limits.text_bytes_max;
+        if snapshot.system_prompt.len() > max {
+            return Err(fault("snapshot.system_prompt: is too long"));
+        }
+        body::well_formed(&snapshot.settings_json, "snapshot.settings_json", max)
+            .map_err(|invalid| broken(&invalid, ""))?;
+        let title = Title::parse(&snapshot.title, "snapshot.title", self.limits.title_chars_max);
+        Ok(Said {
+            usage: snapshot.usage,
+            provider: short("provider", &snapshot.provider)?,
+            model: short("model", &snapshot.model)?,
+            mode: short("mode", &snapshot.mode)?,
+            workspace: session::workspace(&short("workspace", &snapshot.workspace)?),
+            system_prompt: snapshot.system_prompt.clone(),
+            settings_json: snapshot.settings_json.clone(),
+            // A title that cannot be one is none: it is worth less than the snapshot.
+            title: title.ok(),
+            incomplete_turn: snapshot.incomplete_turn,
+        })
+    }
+}
+
+fn is_user_message(entry: &NewEntry) -> bool {
+    match &entry.payload {
+        crate::domain::entry::Payload::Message(facts) => facts.is_user_message() && !facts.in_sub_session,
+        crate::domain::entry::Payload::Checkpoint | crate::domain::entry::Payload::Event => false,
+    }
+}
+
+fn short(field: &str, value: &str) -> Result<String, Error> {
+    if value.chars().count() > crate::domain::limits::SETTING_CHARS_MAX {
+        return Err(fault(&format!("snapshot.{field}: is too long")));
+    }
+    Ok(value.to_owned())
+}
+
+fn broken(invalid: &Invalid, within: &str) -> Error {
+    let dot = if within.is_empty() { "" } else { "." };
+    fault(&format!("{within}{dot}{invalid}"))
+}
+
+fn fault(rule: &str) -> Error {
+    engine::Error::Fault {
+        rule: rule.to_owned(),
+    }
+    .into()
+}
