@@ -196,3 +196,6 @@ fn left() -> Failure {
         retry_after: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,8 @@ fn image() -> pb::ContentBlock {
 }
 
 /// The stored entry of a message that follows `before`.
-fn stored(before: &Tally, id: &str, message: pb::Message) -> Entry {
-    let message = pb::Message {
+fn stored(before: &Tally, id: &str, message: Envelope) -> Entry {
+    let message = Envelope {
         message_id: id.into(),
         ..message
     };
@@ -31,8 +31,8 @@ fn stored(before: &Tally, id: &str, message: pb::Message) -> Entry {
     Entry::following(before, LogId(Uuid::nil()), &new)
 }
 
-fn said(role: pb::Role, blocks: &[pb::ContentBlock]) -> pb::Message {
-    pb::Message {
+fn said(role: pb::Role, blocks: &[pb::ContentBlock]) -> Envelope {
+    Envelope {
         role: role.into(),
         content: blocks.iter().map(|block| block.encode_to_vec().into()).collect(),
         ..Default::default()
@@ -46,7 +46,7 @@ fn items(entry: &Entry) -> Vec<Item> {
         .items
 }
 
-fn kinds(message: pb::Message) -> Vec<ItemKind> {
+fn kinds(message: Envelope) -> Vec<ItemKind> {
     let entry = stored(&Tally::default(), "m", message);
     items(&entry).iter().map(|item| item.kind).collect()
 }
@@ -92,7 +92,7 @@ fn a_run_of_one_kind_is_an_item_and_so_is_every_call_and_result() {
     ] {
         assert_eq!(kinds(said(role, &blocks)), expected, "{role:?} {blocks:?}");
     }
-    let of_a_sub_agent = pb::Message {
+    let of_a_sub_agent = Envelope {
         agent_path: "reviewer/2".into(),
         ..said(User, &said_twice)
     };
@@ -102,7 +102,7 @@ fn a_run_of_one_kind_is_an_item_and_so_is_every_call_and_result() {
 #[test]
 fn blocks_stay_as_they_came_and_facts_are_the_messages() {
     let at = prost_types::Timestamp { seconds: 7, nanos: 1 };
-    let message = pb::Message {
+    let message = Envelope {
         role: pb::Role::Assistant.into(),
         content: vec![of_next_year(), call("c", "1e400").encode_to_vec().into()],
         usage: Some(pb::Usage {
@@ -170,7 +170,7 @@ fn any_block() -> impl Strategy<Value = pb::ContentBlock> {
     ]
 }
 
-fn any_message() -> impl Strategy<Value = pb::Message> {
+fn any_message() -> impl Strategy<Value = Envelope> {
     let role = prop_oneof![
         Just(pb::Role::User),
         Just(pb::Role::Assistant),
@@ -178,7 +178,7 @@ fn any_message() -> impl Strategy<Value = pb::Message> {
         Just(pb::Role::Tool)
     ];
     let blocks = prop::collection::vec(any_block(), 0..6);
-    (role, blocks, prop::bool::weighted(0.2)).prop_map(|(role, blocks, of_a_sub_agent)| pb::Message {
+    (role, blocks, prop::bool::weighted(0.2)).prop_map(|(role, blocks, of_a_sub_agent)| Envelope {
         agent_path: if of_a_sub_agent {
             "inner".into()
         } else {

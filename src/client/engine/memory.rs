@@ -47,6 +47,16 @@ impl Memory {
         self.change(thread_id, |held| held.turn.clear());
     }
 
+    /// Forgets a thread.
+    pub fn remove(&self, thread_id: &str) {
+        self.threads().retain(|held| held.thread.thread_id != thread_id);
+    }
+
+    /// Whether a thread is there.
+    pub fn holds(&self, thread_id: &str) -> bool {
+        self.threads().iter().any(|held| held.thread.thread_id == thread_id)
+    }
+
     /// The messages of a thread; empty for one that is not there.
     pub fn messages(&self, thread_id: &str) -> Vec<pb::Message> {
         let threads = self.threads();

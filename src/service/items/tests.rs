@@ -71,10 +71,7 @@ fn said(role: pb::Role, blocks: Vec<Block>) -> pb::Message {
     };
     pb::Message {
         role: role.into(),
-        content: blocks
-            .into_iter()
-            .map(|one| block(one).encode_to_vec().into())
-            .collect(),
+        content: blocks.into_iter().map(block).collect(),
         ..Default::default()
     }
 }
