@@ -1,11 +1,13 @@
 """An ordinary Python client against a running server: `smoke.py ADDR`.
 
 It knows nothing but the stubs that `just stubs` generates from the protos. It walks once through sessions, forks,
-threads and saves, reads an error's details, asks for health and reflection, says what it did, and exits non-zero at
-the first answer that is not the promised one. It writes into a namespace of its own and expects it to be empty.
+threads and saves, attaches examples/replay_engine.py twice for snapshots and a resume, reads an error's details, asks
+for health and reflection, says what it did, and exits non-zero at the first answer that is not the promised one. It
+writes into a namespace of its own and expects it to be empty.
 """
 
 import sys
+import threading
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -13,8 +15,11 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
-from sessiond.v1 import entry_pb2, session_pb2, session_service_pb2, session_service_pb2_grpc
+from sessiond.v1 import engine_pb2, engine_service_pb2, engine_service_pb2_grpc, entry_pb2, resume_pb2
+from sessiond.v1 import session_pb2, session_service_pb2, session_service_pb2_grpc
 from sessiond.v1 import thread_pb2, thread_service_pb2, thread_service_pb2_grpc
+
+from engines import ReplayEngine
 
 NAMESPACE = "python-smoke"
 DEADLINE_S = 20
@@ -217,6 +222,80 @@ def save(sessions, thread_id):
     done("saved the thread twice into one session")
 
 
+def snapshot(sessions, threads, engines, engine):
+    """Saves what a live engine holds: between turns, in the middle of one, and after it."""
+    listed = engines.call("ListEngines").engines
+    expect("attached engines", [one.engine_id for one in listed], ["first"])
+    expect("accepts_resume", listed[0].accepts_resume, True)
+    engine.tell("turn")
+    turn = engine.until("turn_ended")
+    taken = sessions.call("SnapshotFromEngine")
+    session_id = taken.session.session_id
+    expect("created", taken.created, True)
+    expect("message_count", taken.message_count, turn["messages"])
+    expect("thread_id", taken.session.thread_id, turn["thread_id"])
+    expect("model", taken.session.model, "gpt-4o")
+    expect("incomplete_turn", taken.session.incomplete_turn, False)
+    expect("owner", threads.call("GetThread", thread_id=turn["thread_id"]).thread.engine_id, "first")
+    done("took a snapshot of a live thread")
+
+    engine.tell("begin")
+    engine.until("turn_started")
+    at_once = engine_pb2.SNAPSHOT_CONSISTENCY_IMMEDIATE
+    taken = sessions.call("SnapshotFromEngine", thread_id=turn["thread_id"], consistency=at_once)
+    expect("message_count in mid-turn", taken.message_count, turn["messages"] + 1)
+    expect("delta in mid-turn", taken.delta, True)
+    expect("incomplete_turn in mid-turn", taken.session.incomplete_turn, True)
+
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(sessions.call("SnapshotFromEngine")))
+    waiting.start()
+    engine.until("snapshot_waits")
+    engine.tell("end")
+    waiting.join(DEADLINE_S)
+    expect("answers at the turn's end", len(answers), 1)
+    ended = engine.until("turn_ended")
+    expect("session_id", answers[0].session.session_id, session_id)
+    expect("message_count after the turn", answers[0].message_count, ended["messages"])
+    expect("incomplete_turn after the turn", answers[0].session.incomplete_turn, False)
+    done("took one in mid-turn, and one that waited for its end")
+    return session_id
+
+
+def resume(sessions, threads, session_id, second):
+    """Resumes a fork into another engine, which goes on with it."""
+    forked = sessions.call("ForkSession", session_id=session_id, user_message_index=1).session
+    progress = [one.progress for one in sessions.call("Resume", session_id=forked.session_id, engine_id="second")]
+    last = progress[-1]
+    expect("state", last.state, resume_pb2.RESUME_STATE_READY)
+    expect("engine_id", last.engine_id, "second")
+    expect("items", (last.items_written, last.items_total), (forked.message_count, forked.message_count))
+    counts = [one.items_written for one in progress]
+    expect("progress", counts, sorted(counts))
+    seeded = second.until("seeded")
+    expect("seeded thread", (seeded["thread_id"], seeded["messages"]), (last.thread_id, forked.message_count))
+    watched = [one.progress for one in sessions.call("WatchResume", resume_id=last.resume_id)]
+    expect("watched", [one.state for one in watched], [resume_pb2.RESUME_STATE_READY])
+    again = [one.progress for one in sessions.call("Resume", session_id=forked.session_id, engine_id="second")][-1]
+    expect("reused", (again.reused, again.thread_id), (True, last.thread_id))
+    done("resumed a fork into a second engine")
+
+    before = messages_of(sessions, forked.session_id)
+    second.tell("turn")
+    turn = second.until("turn_ended")
+    taken = sessions.call("SnapshotFromEngine", thread_id=last.thread_id)
+    expect("session_id", taken.session.session_id, forked.session_id)
+    expect("created", taken.created, False)
+    expect("delta", taken.delta, True)
+    expect("message_count", taken.message_count, turn["messages"])
+    after = messages_of(sessions, forked.session_id)
+    expect("messages before the turn", after[: len(before)], before)
+    items = threads.call("ListItems", thread_id=last.thread_id)
+    expect("first item", items.items[0].item_id, before[0].message_id)
+    expect("statuses", {item.status for item in items.items}, {thread_pb2.TURN_STATUS_COMPLETED})
+    done("and went on with it there")
+
+
 def refuse(sessions):
     try:
         sessions.call("SearchMessages", query="river")
@@ -258,7 +337,7 @@ def reflect(channel):
     done("read the protos by reflection")
 
 
-def walk(channel):
+def walk(channel, address):
     sessions = Service(session_service_pb2_grpc.SessionServiceStub(channel), session_service_pb2)
     threads = Service(thread_service_pb2_grpc.ThreadServiceStub(channel), thread_service_pb2)
     check_health(channel)
@@ -267,6 +346,14 @@ def walk(channel):
     read(sessions, session_id)
     fork(sessions, session_id)
     save(sessions, run_thread(threads))
+    engines = Service(engine_service_pb2_grpc.EngineServiceStub(channel), engine_service_pb2)
+    with ReplayEngine(address, NAMESPACE, "first") as first:
+        live_session_id = snapshot(sessions, threads, engines, first)
+        with ReplayEngine(address, NAMESPACE, "second", "--wait") as second:
+            resume(sessions, threads, live_session_id, second)
+        expect("exit code of an engine", second.exit_code, 0)
+    expect("engines that stay", list(engines.call("ListEngines").engines), [])
+    done("saw both engines leave")
     refuse(sessions)
     reflect(channel)
 
@@ -277,9 +364,12 @@ def main():
         return 2
     with grpc.insecure_channel(sys.argv[1]) as channel:
         try:
-            walk(channel)
+            walk(channel, sys.argv[1])
         except Mismatch as mismatch:
             print(f"smoke: {mismatch}", file=sys.stderr)
+            return 1
+        except (TimeoutError, EOFError) as error:
+            print(f"smoke: {error}", file=sys.stderr)
             return 1
         except grpc.RpcError as error:
             print(f"smoke: {error.code().name}: {error.details()}", file=sys.stderr)
