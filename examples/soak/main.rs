@@ -1,5 +1,6 @@
 //! Plays every conversation of a file as a live thread, saves it after every turn, forks it before every user message,
-//! reads everything back in both views, and compares it field by field with what was played.
+//! reads everything back in both views, and compares it field by field with what was played. Then the same through
+//! engines: see `live.rs`.
 //!
 //! ```text
 //! cargo run --release --example soak -- FILE [--jobs N] [--data DIR]
@@ -23,6 +24,10 @@ use sessiond::client::{Client, Failure, request_id};
 use sessiond::pb::client::content_block::Block;
 use sessiond::pb::client::fork_session_request::Point;
 use sessiond::pb::client::{self as pb, MessageView, Role};
+
+mod live;
+
+use live::Engines;
 
 /// How long a server may take to be ready.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
@@ -48,6 +53,8 @@ struct Count {
     conversations: usize,
     messages: usize,
     forks: usize,
+    snapshots: usize,
+    resumes: usize,
     differences: Vec<String>,
 }
 
@@ -85,10 +92,11 @@ impl Soak {
         let temporary = tempfile::tempdir()?;
         let server = Server::start(self.data.as_deref().unwrap_or(temporary.path())).await?;
         let client = Client::connect(&server.address.parse()?, "soak").await?;
+        let engines = Engines::attach(&client).await?;
         let began = Instant::now();
         let mut total = Count::default();
         let mut played = stream::iter(scripts)
-            .map(|script| play(&client, script))
+            .map(|script| play(&client, &engines, script))
             .buffered(self.jobs.max(1));
         while let Some(count) = played.next().await {
             total.add(count?);
@@ -101,12 +109,13 @@ impl Soak {
 }
 
 /// One conversation, from its first turn to its last fork.
-async fn play(client: &Client, script: Script) -> anyhow::Result<Count> {
+async fn play(client: &Client, engines: &Engines, script: Script) -> anyhow::Result<Count> {
     let id = script.id.clone();
     let mut count = Count {
         conversations: 1,
         ..Count::default()
     };
+    engines.play(script.clone(), &mut count).await?;
     let mut player = Player::open(client, script, pb::Thread::default(), Duration::ZERO).await?;
     let mut session: Option<pb::Session> = None;
     while player.turn().await?.is_some() {
@@ -223,6 +232,8 @@ impl Count {
         self.conversations += other.conversations;
         self.messages += other.messages;
         self.forks += other.forks;
+        self.snapshots += other.snapshots;
+        self.resumes += other.resumes;
         self.differences.extend(other.differences);
     }
 
@@ -240,12 +251,15 @@ impl std::fmt::Display for Count {
             conversations,
             messages,
             forks,
+            snapshots,
+            resumes,
             differences,
         } = self;
         let differences = differences.len();
         write!(
             f,
-            "{conversations} conversations, {messages} messages, {forks} forks, {differences} differences"
+            "{conversations} conversations, {messages} messages, {forks} forks, {snapshots} snapshots, \
+             {resumes} resumes, {differences} differences"
         )
     }
 }
