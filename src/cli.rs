@@ -12,17 +12,21 @@ use clap_complete::Shell;
 
 mod append;
 mod demo;
+mod engines;
 mod error;
 mod fork;
 mod json;
 mod message;
 mod pick;
+mod progress;
 mod remote;
 mod remove;
+mod resume;
 mod save;
 pub mod serve;
 mod sessions;
 mod show;
+mod snapshot;
 mod table;
 mod term;
 mod threads;
@@ -57,10 +61,16 @@ enum Command {
     Append(append::Append),
     Fork(fork::Fork),
     Save(save::Save),
+    Snapshot(snapshot::Snapshot),
+    Resume(resume::Resume),
+    Watch(resume::Watch),
+    Resumes(resume::Resumes),
+    Cancel(resume::Cancel),
     Rm(remove::Rm),
     Restore(remove::Restore),
     Threads(threads::Threads),
     Thread(threads::Thread),
+    Engines(engines::Engines),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -112,10 +122,16 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Append(append) => append.run(screen).await,
             Command::Fork(fork) => fork.run(screen).await,
             Command::Save(save) => save.run(screen).await,
+            Command::Snapshot(snapshot) => snapshot.run(screen).await,
+            Command::Resume(resume) => resume.run(screen).await,
+            Command::Watch(watch) => watch.run(screen).await,
+            Command::Resumes(resumes) => resumes.run(screen).await,
+            Command::Cancel(cancel) => cancel.run(screen).await,
             Command::Rm(rm) => rm.run(screen).await,
             Command::Restore(restore) => restore.run(screen).await,
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
+            Command::Engines(engines) => engines.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -151,6 +167,10 @@ mod tests {
             "sessiond fork -1 --before -1",
             "sessiond thread -1",
             "sessiond save -1 --title t",
+            "sessiond snapshot -1 --now",
+            "sessiond resume -1 --engine e --label k=v",
+            "sessiond watch -1",
+            "sessiond cancel -1",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

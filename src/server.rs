@@ -230,8 +230,8 @@ impl Running {
 /// Finds out what the last process left behind; tries again until the store answers.
 async fn recover(service: &Service) {
     while let Err(error) = service.recover().await {
-        let error: &dyn std::error::Error = &error;
-        tracing::warn!(error, "what the last process left behind cannot be looked at yet");
+        let cause = error.to_string();
+        tracing::warn!(error = cause, "what the last process left behind cannot be looked at yet");
         tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::limits::RECEIPT_LIFE;
+use crate::domain::limits::{RECEIPT_LIFE, RESUME_LIFE};
 use crate::domain::outcome::More;
-use crate::domain::proposal::UpkeepCommand;
+use crate::domain::proposal::{EngineCommand, UpkeepCommand};
 use crate::domain::{Command, Invalid, LogId, Namespace, Outcome, Proposal, Refusal};
 use crate::service::{Clock, Ids};
 use crate::store::{Chore, Error, Store};
@@ -99,8 +99,9 @@ impl Upkeep {
                 if matches!(failed, Some(Error::Unavailable { .. })) {
                     return done;
                 }
-                // Receipts go in many equal steps.
-                if failed.is_some() || chore != Chore::ExpireReceipts {
+                // Receipts and resumes go in many equal steps.
+                let in_steps = matches!(chore, Chore::ExpireReceipts | Chore::ExpireResumes);
+                if failed.is_some() || !in_steps {
                     tried.push(chore);
                 }
             }
@@ -129,6 +130,22 @@ impl Upkeep {
                 self.commit(&nowhere()?, UpkeepCommand::ExpireReceipts { before })
                     .await?;
             }
+            Chore::ExpireResumes => {
+                let before = self.clock.now().before(RESUME_LIFE);
+                self.commit(&nowhere()?, UpkeepCommand::ExpireResumes { before })
+                    .await?;
+            }
+            Chore::ExpireHead(ns, session, revision) => {
+                let command = UpkeepCommand::ExpireHead {
+                    session: session.clone(),
+                    revision: *revision,
+                };
+                self.commit(ns, command).await?;
+            }
+            Chore::ForgetEngine(ns, id) => {
+                let command = EngineCommand::Forget { id: id.clone() };
+                self.commit_any(ns, Command::Engine(command)).await?;
+            }
         }
         Ok(())
     }
@@ -145,10 +162,14 @@ impl Upkeep {
     }
 
     async fn commit(&self, ns: &Namespace, command: UpkeepCommand) -> Result<More, Error> {
+        self.commit_any(ns, Command::Upkeep(command)).await
+    }
+
+    async fn commit_any(&self, ns: &Namespace, command: Command) -> Result<More, Error> {
         let proposal = Proposal {
             namespace: ns.clone(),
             request: None,
-            command: Command::Upkeep(command),
+            command,
         };
         let committed = self.store.commit(proposal, self.clock.now()).await?;
         match committed.outcome {
@@ -169,6 +190,9 @@ fn name(chore: &Chore) -> (&'static str, String) {
         Chore::Compact(ns, id) => ("shortening a session's path", format!("{ns}/{id}")),
         Chore::Sweep(log) => ("sweeping a log", log.to_string()),
         Chore::ExpireReceipts => ("forgetting receipts", String::new()),
+        Chore::ExpireResumes => ("forgetting resumes", String::new()),
+        Chore::ExpireHead(ns, id, revision) => ("forgetting a past head", format!("{ns}/{id}@{revision}")),
+        Chore::ForgetEngine(ns, id) => ("forgetting an engine", format!("{ns}/{id}")),
     }
 }
 

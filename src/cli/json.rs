@@ -28,7 +28,10 @@ macro_rules! named {
     ($($name:ident)*) => { $(impl Named for pb::client::$name { const NAME: &'static str = stringify!($name); })* };
 }
 
-named! { AppendEntriesResponse Entry ForkSessionResponse Item Message SaveSessionResponse Session Thread Turn }
+named! {
+    AppendEntriesResponse Engine Entry ForkSessionResponse Item Message ResumeProgress SaveSessionResponse Session
+    SnapshotFromEngineResponse Thread Turn
+}
 
 // What the demo prints as calls to make by hand.
 #[cfg(test)]

@@ -13,6 +13,8 @@ const NEWEST_MAX: usize = 1_000;
 const CANDIDATES: usize = 8;
 /// How many threads are looked at for a prefix: the service does not filter by it.
 const THREADS_MAX: usize = 5_000;
+/// How many resumes are looked at for a prefix, likewise.
+const RESUMES_MAX: usize = 5_000;
 
 /// A session or a thread as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +141,61 @@ pub(crate) async fn thread(client: &Client, pick: &Pick) -> Result<pb::Thread, E
             })
         }
     }
+}
+
+/// Finds the resume that is meant.
+pub(crate) async fn resume(client: &Client, pick: &Pick) -> Result<pb::ResumeProgress, Error> {
+    match pick {
+        Pick::Newest(back) => {
+            let mut found = resumes(client, Default::default(), *back).await?;
+            match found.len() {
+                count if count == *back => Ok(found.swap_remove(back - 1)),
+                count => Err(too_far("resume", *back, count)),
+            }
+        }
+        Pick::Named(text) => {
+            let request = pb::GetResumeRequest {
+                namespace: client.namespace(),
+                resume_id: text.clone(),
+            };
+            match client.sessions().get_resume(request).await.map_err(Failure::from) {
+                Ok(answer) => return Ok(answer.into_inner().progress.unwrap_or_default()),
+                Err(failure) if failure.is("RESUME_NOT_FOUND") => {}
+                Err(failure) => return Err(failure.into()),
+            }
+            let mut found = resumes(client, Default::default(), RESUMES_MAX).await?;
+            found.retain(|resume| resume.resume_id.starts_with(text));
+            found.truncate(CANDIDATES);
+            only(found, "resume", text, |resume| {
+                (resume.resume_id.clone(), resume.session_id.clone())
+            })
+        }
+    }
+}
+
+/// The newest resumes, `limit` at most.
+pub(crate) async fn resumes(
+    client: &Client,
+    request: pb::ListResumesRequest,
+    limit: usize,
+) -> Result<Vec<pb::ResumeProgress>, Error> {
+    let (mut found, mut token) = (Vec::new(), String::new());
+    while found.len() < limit {
+        let request = pb::ListResumesRequest {
+            namespace: client.namespace(),
+            page_size: i32::try_from(limit - found.len()).unwrap_or(i32::MAX),
+            page_token: token,
+            ..request.clone()
+        };
+        let page = client.sessions().list_resumes(request).await?.into_inner();
+        found.extend(page.resumes);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 fn too_far(noun: &'static str, back: usize, count: usize) -> Error {

@@ -123,7 +123,7 @@ impl Sort {
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').ok_or("want KEY=VALUE")?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }

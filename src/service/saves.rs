@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::body;
 use crate::domain::id::{EntryId, Revision};
 use crate::domain::limits::{MOVED_RETRIES_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX};
-use crate::domain::proposal::{self, SessionCommand};
+use crate::domain::proposal::{self, Cut, SessionCommand};
 use crate::domain::query::{self, Bound};
 use crate::domain::save::{Plan, plan, target};
 use crate::domain::title::Title;
@@ -109,10 +109,31 @@ impl Service {
         let thread = self.thread(ns, &save.thread).await?;
         let id = target(&thread, save.session.as_ref(), fresh);
         let session = self.store.session(ns, id).await?;
-        let Plan { after, from, base } = plan(&thread, session.as_deref())?;
-        let mut staging = Staging::onto(self, ns.clone(), from.as_ref().or(base.as_ref()));
-        self.messages_of(&thread, after, from.as_ref().or(base.as_ref()), &mut staging)
-            .await?;
+        let Plan {
+            after,
+            from,
+            base,
+            back_to,
+        } = plan(&thread, session.as_deref())?;
+        let mut cut = match (&from, back_to) {
+            (Some(end), Some(seq)) => {
+                let tally = self.tally_at(end, seq).await?;
+                let preview = self.preview_at(end, &tally).await?;
+                Some(Cut { tally, preview })
+            }
+            (Some(_) | None, _) => None,
+        };
+        let kept = from.as_ref().zip(cut.as_ref()).map(|(end, cut)| Tip {
+            log: end.log.clone(),
+            tally: cut.tally.clone(),
+        });
+        let onto = kept.as_ref().or(from.as_ref()).or(base.as_ref());
+        let mut staging = Staging::onto(self, ns.clone(), onto);
+        self.messages_of(&thread, after, onto, &mut staging).await?;
+        if staging.is_empty() && cut.take().is_some() {
+            // Nothing was written down of the turn that a snapshot caught: what the snapshot has of it stays.
+            staging = Staging::onto(self, ns.clone(), from.as_ref());
+        }
         let command = proposal::Save {
             thread: thread.id.clone(),
             journal: thread.journal,
@@ -122,6 +143,7 @@ impl Service {
             title: save.title.clone(),
             expected: save.expected,
             from,
+            cut,
             written: staging.finish().await?,
         };
         Ok(Command::Session(SessionCommand::Save(Box::new(command))))

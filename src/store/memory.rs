@@ -11,10 +11,12 @@ use async_trait::async_trait;
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::limits::SCAN_ROWS_MAX;
-use crate::domain::query::{self, Bound, End, Page, Range, SessionKey, ThreadKey};
+use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::session::ROW_BYTES;
 use crate::domain::{
-    Entry, EntryId, Facts, Item, Log, LogId, Namespace, Proposal, Receipt, RequestId, Seq, Session,
-    SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
+    TurnId,
 };
 
 use super::batch::{Verdict, judge};
@@ -217,6 +219,66 @@ impl Store for Memory {
         let full = rows_within(rows.iter().map(|item| item.body.len()), bound);
         rows.truncate(full);
         Ok(rows)
+    }
+
+    async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
+        Ok(self.tables().engines.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn engines(
+        &self,
+        after: Option<&(Namespace, EngineId)>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        let tables = self.tables();
+        let rest = tables
+            .engines
+            .iter()
+            .filter(|(key, _)| after.is_none_or(|after| *key > after));
+        Ok(rest.take(rows).map(|(_, engine)| engine.clone()).collect())
+    }
+
+    async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
+        let tables = self.tables();
+        let held = tables.threads.values().filter(|thread| {
+            thread.namespace == *ns && thread.engine.as_ref() == Some(engine) && thread.epoch == epoch
+        });
+        Ok(held.count() as u64)
+    }
+
+    async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
+        Ok(self.tables().resumes.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn resumes(
+        &self,
+        query: &query::Resumes,
+        after: Option<&ResumeKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
+        let tables = self.tables();
+        let mut rows: Vec<Arc<Resume>> = tables
+            .resumes
+            .values()
+            .filter(|row| query.admits(row))
+            .cloned()
+            .collect();
+        rows.sort_by_key(|resume| std::cmp::Reverse(resume.key()));
+        rows.retain(|resume| after.is_none_or(|after| resume.key() < *after));
+        let full = rows_within(rows.iter().map(|_| ROW_BYTES), bound);
+        let next = (full < rows.len()).then(|| rows[full - 1].key());
+        rows.truncate(full);
+        Ok(Page { rows, next })
+    }
+
+    async fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Result<Option<Arc<PastHead>>, Error> {
+        let key = (ns.clone(), session.clone(), revision.0);
+        Ok(self.tables().past_heads.get(&key).cloned())
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

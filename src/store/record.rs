@@ -14,8 +14,10 @@ use crate::domain::{Digest, LogId};
 use uuid::Uuid;
 
 pub(crate) mod code;
+pub(crate) mod engine;
 pub(crate) mod entry;
 pub(crate) mod receipt;
+pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod tally;
 pub(crate) mod thread;

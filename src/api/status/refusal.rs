@@ -36,7 +36,12 @@ fn verdict(refusal: &Refusal) -> (Code, Why) {
             (Aborted, Why::RevisionMismatch)
         }
         Refusal::StagingLost => (Aborted, Why::StagingLost),
-        Refusal::StaleEpoch { .. } => (Aborted, Why::StaleEpoch),
+        Refusal::StaleEpoch { .. } | Refusal::EngineSuperseded { .. } => (Aborted, Why::StaleEpoch),
+        Refusal::ThreadMoved { .. } => (Aborted, Why::RevisionMismatch),
+        Refusal::EngineNotAttached { .. } => (FailedPrecondition, Why::EngineNotAttached),
+        Refusal::NoLiveThread => (FailedPrecondition, Why::NoLiveThread),
+        Refusal::NoEngine => (FailedPrecondition, Why::NoEngine),
+        Refusal::ResumeEnded { .. } => (FailedPrecondition, Why::ResumeEnded),
         Refusal::SessionDiverged { .. } => (Aborted, Why::SessionDiverged),
         Refusal::SessionDeleted { .. } => (FailedPrecondition, Why::SessionDeleted),
         Refusal::SessionOwned { .. } => (FailedPrecondition, Why::SessionOwned),
@@ -126,8 +131,14 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
         } => {
             vec![("thread_id", thread.to_string()), ("turn_id", turn.to_string())]
         }
+        Refusal::EngineSuperseded { engine, current } => {
+            vec![("engine_id", engine.to_string()), ("epoch", current.to_string())]
+        }
+        Refusal::ResumeEnded { resume } => vec![("resume_id", resume.to_string())],
         Refusal::ThreadClosed { thread }
         | Refusal::ThreadEmpty { thread }
+        | Refusal::ThreadMoved { thread }
+        | Refusal::EngineNotAttached { thread }
         | Refusal::TurnInProgress { thread, turn: None } => vec![("thread_id", thread.to_string())],
         Refusal::TurnFinished { turn } => vec![("turn_id", turn.to_string())],
         Refusal::ItemFinished { item } => vec![("item_id", item.to_string())],
@@ -135,6 +146,8 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
             vec![("count", count.to_string())]
         }
         Refusal::RequestIdReused
+        | Refusal::NoLiveThread
+        | Refusal::NoEngine
         | Refusal::StagingLost
         | Refusal::ForkPointNotUserMessage
         | Refusal::ForkPointNotAssistantMessage
@@ -162,15 +175,19 @@ fn detailed(draft: Draft, refusal: &Refusal) -> Draft {
         Refusal::ThreadOwned { thread, .. }
         | Refusal::ThreadClosed { thread }
         | Refusal::ThreadEmpty { thread }
+        | Refusal::EngineNotAttached { thread }
         | Refusal::TurnInProgress { thread, turn: None } => draft.precondition(thread),
+        Refusal::NoLiveThread | Refusal::NoEngine => draft.precondition(&"engines"),
+        Refusal::ResumeEnded { resume } => draft.precondition(resume),
         Refusal::TurnInProgress { turn: Some(turn), .. } | Refusal::TurnFinished { turn } => {
             draft.precondition(turn)
         }
         Refusal::ItemFinished { item } => draft.precondition(item),
-        Refusal::Moved { .. } | Refusal::StagingLost => draft.retry(),
+        Refusal::Moved { .. } | Refusal::ThreadMoved { .. } | Refusal::StagingLost => draft.retry(),
         Refusal::RevisionMismatch { .. }
         | Refusal::EtagMismatch { .. }
         | Refusal::StaleEpoch { .. }
+        | Refusal::EngineSuperseded { .. }
         | Refusal::SessionDiverged { .. }
         | Refusal::IndexOutOfRange { .. } => draft,
     }

@@ -6,7 +6,9 @@ use super::{Damage, from_json, json};
 use crate::domain::outcome::More;
 use crate::domain::session::Removed;
 use crate::domain::time::Time;
-use crate::domain::{Digest, EntryId, Outcome, Receipt, Seq, SessionId, ThreadId, TurnId};
+use crate::domain::{
+    Digest, EngineId, EntryId, Outcome, Receipt, ResumeId, Seq, SessionId, ThreadId, TurnId,
+};
 
 /// A receipt's columns.
 #[derive(Debug)]
@@ -32,6 +34,19 @@ enum Stored<'a> {
         session: &'a str,
         messages: u64,
         created: bool,
+    },
+    Snapshot {
+        session: &'a str,
+        messages: u64,
+        created: bool,
+        delta: bool,
+    },
+    Engine {
+        engine: &'a str,
+        epoch: u64,
+    },
+    Resume {
+        resume: &'a str,
     },
     Forked {
         session: &'a str,
@@ -105,6 +120,24 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 messages: *message_count,
                 created: *created,
             },
+            Outcome::Snapshot {
+                session,
+                message_count,
+                created,
+                delta,
+            } => Self::Snapshot {
+                session: session.as_str(),
+                messages: *message_count,
+                created: *created,
+                delta: *delta,
+            },
+            Outcome::Engine { engine, epoch } => Self::Engine {
+                engine: engine.as_str(),
+                epoch: *epoch,
+            },
+            Outcome::Resume { resume } => Self::Resume {
+                resume: resume.as_str(),
+            },
             Outcome::Forked {
                 session,
                 source,
@@ -168,6 +201,24 @@ impl TryFrom<Stored<'_>> for Outcome {
                 message_count: messages,
                 created,
             },
+            Stored::Snapshot {
+                session: id,
+                messages,
+                created,
+                delta,
+            } => Self::Snapshot {
+                session: session(id)?,
+                message_count: messages,
+                created,
+                delta,
+            },
+            Stored::Engine { engine, epoch } => Self::Engine {
+                engine: EngineId::parse(engine, "engine_id")?,
+                epoch,
+            },
+            Stored::Resume { resume } => Self::Resume {
+                resume: ResumeId::parse(resume, "resume_id")?,
+            },
             Stored::Forked {
                 session: id,
                 source,
@@ -228,6 +279,19 @@ mod tests {
                 session: session.clone(),
                 message_count: 9,
                 created: true,
+            },
+            Outcome::Snapshot {
+                session: session.clone(),
+                message_count: 1_000_000,
+                created: false,
+                delta: true,
+            },
+            Outcome::Engine {
+                engine: EngineId::parse(&"e".repeat(36), "id").expect("valid"),
+                epoch: 9,
+            },
+            Outcome::Resume {
+                resume: ResumeId::parse(&"r".repeat(36), "id").expect("valid"),
             },
             Outcome::Forked {
                 session: session.clone(),

@@ -111,7 +111,7 @@ CREATE TABLE thread_texts (
 CREATE TABLE turns (
     journal BLOB NOT NULL, turn_id TEXT NOT NULL, number INTEGER NOT NULL, status INTEGER NOT NULL,
     usage TEXT, error TEXT NOT NULL, start_time INTEGER NOT NULL, end_time INTEGER,
-    open_items INTEGER NOT NULL, change INTEGER NOT NULL,
+    open_items INTEGER NOT NULL, epoch INTEGER NOT NULL, change INTEGER NOT NULL,
     PRIMARY KEY (journal, turn_id)
 ) STRICT;
 CREATE INDEX turns_by_number ON turns (journal, number);
@@ -124,6 +124,39 @@ CREATE TABLE items (
 ) STRICT;
 CREATE INDEX items_by_id ON items (journal, turn_id, item_id, seq);
 CREATE INDEX items_by_change ON items (journal, change);
+
+CREATE TABLE epochs (
+    namespace TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE engines (
+    namespace TEXT NOT NULL, engine_id TEXT NOT NULL, epoch INTEGER NOT NULL, profile TEXT NOT NULL,
+    attach_time INTEGER NOT NULL, detach_time INTEGER,
+    PRIMARY KEY (namespace, engine_id)
+) STRICT;
+CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT NULL;
+
+CREATE TABLE resumes (
+    namespace TEXT NOT NULL, resume_id TEXT NOT NULL, session_id TEXT NOT NULL, thread_id TEXT NOT NULL,
+    engine TEXT, state INTEGER NOT NULL, source_log BLOB, source_tally BLOB,
+    create_time INTEGER NOT NULL, end_time INTEGER, facts TEXT NOT NULL,
+    PRIMARY KEY (namespace, resume_id)
+) STRICT;
+CREATE UNIQUE INDEX resumes_open ON resumes (namespace, session_id) WHERE end_time IS NULL;
+CREATE INDEX resumes_by_create ON resumes (namespace, create_time, resume_id);
+CREATE INDEX resumes_by_session ON resumes (namespace, session_id, create_time, resume_id);
+CREATE INDEX resumes_by_thread ON resumes (namespace, thread_id, create_time, resume_id);
+CREATE INDEX resumes_by_engine ON resumes (namespace, engine, create_time, resume_id)
+    WHERE engine IS NOT NULL;
+CREATE INDEX resumes_by_end ON resumes (end_time) WHERE end_time IS NOT NULL;
+CREATE INDEX resumes_by_source ON resumes (source_log) WHERE source_log IS NOT NULL;
+
+CREATE TABLE past_heads (
+    namespace TEXT NOT NULL, session_id TEXT NOT NULL, revision INTEGER NOT NULL,
+    log BLOB NOT NULL, tally BLOB NOT NULL, time INTEGER NOT NULL,
+    PRIMARY KEY (namespace, session_id, revision)
+) STRICT;
+CREATE INDEX past_heads_by_log ON past_heads (log);
+CREATE INDEX past_heads_by_time ON past_heads (time);
 
 CREATE TABLE receipts (
     namespace TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,
