@@ -198,9 +198,7 @@ impl Facts {
             Need::Epoch(ns) => self.epochs.contains_key(ns),
             Need::Engine(ns, id) => self.engine(ns, id).is_some(),
             Need::Resume(ns, id) => self.resume(ns, id).is_some(),
-            Need::OpenResume(ns, session) => {
-                self.open_resumes.contains_key(&(ns.clone(), session.clone()))
-            }
+            Need::OpenResume(ns, session) => self.open_resumes.contains_key(&(ns.clone(), session.clone())),
         }
     }
 
@@ -275,7 +273,9 @@ impl Facts {
                 let id = resume.as_ref().map(|resume| resume.id.clone());
                 self.open_resumes.entry((ns.clone(), session)).or_insert(id);
                 if let Some(resume) = resume {
-                    self.resumes.entry((ns, resume.id.clone())).or_insert(Some(resume));
+                    self.resumes
+                        .entry((ns, resume.id.clone()))
+                        .or_insert(Some(resume));
                 }
             }
             (need, answer) => unreachable!("a store answered {need:?} with {answer:?}"),
@@ -405,8 +405,10 @@ impl Facts {
     fn put_resume(&mut self, resume: &Arc<Resume>) {
         let ns = &resume.namespace;
         let open = (!resume.state.is_end()).then(|| resume.id.clone());
-        self.open_resumes.insert((ns.clone(), resume.session.clone()), open);
-        self.resumes.insert((ns.clone(), resume.id.clone()), Some(resume.clone()));
+        self.open_resumes
+            .insert((ns.clone(), resume.session.clone()), open);
+        self.resumes
+            .insert((ns.clone(), resume.id.clone()), Some(resume.clone()));
     }
 
     fn put_item(&mut self, item: &Item) {

@@ -122,11 +122,25 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
             }
         }
         SessionCommand::Save(command) => {
-            of_target(ns, &command.thread, command.requested.as_ref(), &command.fresh, facts, needs);
+            of_target(
+                ns,
+                &command.thread,
+                command.requested.as_ref(),
+                &command.fresh,
+                facts,
+                needs,
+            );
             of_written(&command.written, needs);
         }
         SessionCommand::Snapshot(command) => {
-            of_target(ns, &command.thread, command.requested.as_ref(), &command.fresh, facts, needs);
+            of_target(
+                ns,
+                &command.thread,
+                command.requested.as_ref(),
+                &command.fresh,
+                facts,
+                needs,
+            );
             of_written(&command.written, needs);
         }
         SessionCommand::Fork(fork) => {
@@ -151,7 +165,10 @@ fn of_target(
 ) {
     needs.push(Need::Thread(ns.clone(), thread.clone()));
     if let Some(Some(thread)) = facts.thread(ns, thread) {
-        needs.push(Need::Session(ns.clone(), save::target(thread, requested, fresh).clone()));
+        needs.push(Need::Session(
+            ns.clone(),
+            save::target(thread, requested, fresh).clone(),
+        ));
     }
 }
 
@@ -168,7 +185,11 @@ fn of_written(written: &Written, needs: &mut Vec<Need>) {
 /// The resumes that a deletion ends.
 fn of_ended(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
     let family = facts.family(ns, id).into_iter().flatten();
-    needs.extend(family.chain([id]).map(|member| Need::OpenResume(ns.clone(), member.clone())));
+    needs.extend(
+        family
+            .chain([id])
+            .map(|member| Need::OpenResume(ns.clone(), member.clone())),
+    );
 }
 
 fn family(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
@@ -204,7 +225,12 @@ fn of_thread(ns: &Namespace, command: &ThreadCommand, facts: &Facts, needs: &mut
     let Some(Some(thread)) = facts.thread(ns, id) else {
         return;
     };
-    needs.extend(thread.engine.clone().map(|engine| Need::Engine(ns.clone(), engine)));
+    needs.extend(
+        thread
+            .engine
+            .clone()
+            .map(|engine| Need::Engine(ns.clone(), engine)),
+    );
     match command {
         ThreadCommand::Create { .. } | ThreadCommand::Update { .. } => {}
         ThreadCommand::Delete { .. } => {

@@ -219,10 +219,16 @@ impl Resumes {
     /// Whether the filters let `resume` through.
     pub fn admits(&self, resume: &resume::Resume) -> bool {
         let of_thread = self.thread.as_ref().is_none_or(|thread| *thread == resume.thread);
-        let of_engine = self.engine.as_ref().is_none_or(|engine| resume.engine.as_ref() == Some(engine));
+        let of_engine = self
+            .engine
+            .as_ref()
+            .is_none_or(|engine| resume.engine.as_ref() == Some(engine));
         (self.namespace.as_ref()).is_none_or(|namespace| *namespace == resume.namespace)
             && (self.states.is_empty() || self.states.contains(&resume.state))
-            && self.session.as_ref().is_none_or(|session| *session == resume.session)
+            && self
+                .session
+                .as_ref()
+                .is_none_or(|session| *session == resume.session)
             && of_thread
             && of_engine
     }

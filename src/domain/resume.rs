@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::engine::Engine;
 use super::id::{EngineId, Namespace, ResumeId, SessionId, ThreadId};
 use super::path::Tip;
+use super::session::{ROW_BYTES, label_bytes};
 use super::time::Time;
 
 /// Attempts at one resume; when the engine of the last one leaves, the resume has failed.
@@ -101,7 +102,11 @@ impl Wish {
     /// Whether an engine of this name and these labels is one that was asked for.
     pub fn admits(&self, id: &EngineId, labels: &BTreeMap<String, String>) -> bool {
         let named = self.engine.as_ref().is_none_or(|wanted| wanted == id);
-        named && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        named
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     }
 
     /// Whether `engine` is one that was asked for.
@@ -160,7 +165,8 @@ pub struct Resume {
     pub attempt: u32,
     /// Which seed this is: another engine, or the same one from the start, gets another.
     pub seed: u32,
-    /// The end of the session that is seeded, once an attempt has begun.
+    /// The end of the session that is seeded, once an attempt has begun and until the resume ends: its log
+    /// is named so long.
     pub source: Option<Tip>,
     /// Why it failed.
     pub failure: Option<Failure>,
@@ -176,6 +182,24 @@ impl Resume {
     /// The name that the engine knows the present seed by.
     pub fn seed_id(&self) -> String {
         format!("{}:{}", self.id, self.seed)
+    }
+
+    /// The bytes that a page counts for it.
+    pub fn text_bytes(&self) -> usize {
+        let wish = &self.wish;
+        let texts = [&wish.model, &wish.mode, &wish.task_type];
+        let failure = match &self.failure {
+            Some(Failure::Declined(status)) => status.len(),
+            Some(Failure::EngineFault { rule }) => rule.len(),
+            Some(
+                Failure::EngineLost { .. } | Failure::SessionDeleted | Failure::Moved | Failure::Damaged,
+            )
+            | None => 0,
+        };
+        ROW_BYTES
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + label_bytes(&wish.labels)
+            + failure
     }
 
     /// Where it stands among resumes, the newest first.
@@ -200,7 +224,11 @@ mod tests {
                 let after = state.after(step);
                 assert_eq!(state.is_end() && after.is_some(), false, "{state:?} {step:?}");
                 let ends = matches!(step, Seat | Fail | Cancel);
-                assert_eq!(after.is_some_and(State::is_end), ends && after.is_some(), "{state:?} {step:?}");
+                assert_eq!(
+                    after.is_some_and(State::is_end),
+                    ends && after.is_some(),
+                    "{state:?} {step:?}"
+                );
             }
         }
         assert_eq!(Queued.after(Seat), None, "nothing is ready that was not seeded");

@@ -10,7 +10,7 @@ use crate::domain::limits::MOVED_RETRIES_MAX;
 use crate::domain::proposal::{self, SessionCommand};
 use crate::domain::session::Removed;
 use crate::domain::title::Title;
-use crate::domain::{Command, Entry, Noun, Outcome, Refusal, Seq, Session, SessionId, Tally};
+use crate::domain::{Command, Entry, Noun, Outcome, Refusal, Seq, Session, SessionId, Tally, Tip};
 use crate::store;
 
 use super::sessions::{at_revision, standing};
@@ -88,7 +88,7 @@ impl Service {
         let source = self.found(&call.namespace, &fork.source).await?;
         at_revision(&source, fork.revision)?;
         let Cut { tally, removed } = self.cut(&source, &fork.point).await?;
-        let preview = self.preview_at(&source, &tally).await?;
+        let preview = self.preview_at(&source.tip, &tally).await?;
         let command = proposal::Fork {
             source: source.id.clone(),
             source_log: source.tip.log.id,
@@ -159,11 +159,11 @@ impl Service {
     }
 
     /// The preview of a session that ends at a cut: of the last user text before it.
-    async fn preview_at(&self, source: &Session, cut: &Tally) -> Result<String, Error> {
+    pub(super) async fn preview_at(&self, tip: &Tip, cut: &Tally) -> Result<String, Error> {
         if cut.last_user_text == Seq::ZERO {
             return Ok(String::new());
         }
-        let meta = self.store.entry_meta(&source.tip.log, cut.last_user_text).await?;
+        let meta = self.store.entry_meta(&tip.log, cut.last_user_text).await?;
         Ok(meta.and_then(|meta| meta.mark.preview).unwrap_or_default())
     }
 

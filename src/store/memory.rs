@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::limits::SCAN_ROWS_MAX;
-use crate::domain::query::{self, Bound, End, Page, Range, SessionKey, ThreadKey};
+use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
-    Entry, EntryId, Facts, Item, Log, LogId, Namespace, Proposal, Receipt, RequestId, Seq, Session,
-    SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
+    TurnId,
 };
 
 use super::batch::{Verdict, judge};
@@ -22,6 +23,7 @@ use super::{Chore, Committed, Error, Store};
 
 use tables::Tables;
 
+mod engines;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -217,6 +219,62 @@ impl Store for Memory {
         let full = rows_within(rows.iter().map(|item| item.body.len()), bound);
         rows.truncate(full);
         Ok(rows)
+    }
+
+    async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
+        Ok(self.tables().engine(ns, id))
+    }
+
+    async fn engines(
+        &self,
+        after: Option<&(Namespace, EngineId)>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        let tables = self.tables();
+        let later = tables
+            .engines
+            .iter()
+            .filter(|(key, _)| after.is_none_or(|after| *key > after));
+        Ok(later.map(|(_, engine)| engine.clone()).take(rows).collect())
+    }
+
+    async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
+        Ok(self.tables().threads_held(ns, engine, epoch))
+    }
+
+    async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
+        Ok(self.tables().resume(ns, id))
+    }
+
+    async fn resumes(
+        &self,
+        query: &query::Resumes,
+        after: Option<&ResumeKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
+        let tables = self.tables();
+        let admitted = tables.resumes.values().filter(|resume| query.admits(resume));
+        let mut keyed: Vec<_> = admitted.map(|resume| (resume.key(), resume.clone())).collect();
+        keyed.sort_by(|(a, _), (b, _)| b.cmp(a));
+        if let Some(after) = after {
+            keyed.retain(|(key, _)| key < after);
+        }
+        let full = rows_within(keyed.iter().map(|(_, resume)| resume.text_bytes()), bound);
+        let next = (full < keyed.len()).then(|| keyed[full - 1].0.clone());
+        keyed.truncate(full);
+        Ok(Page {
+            rows: keyed.into_iter().map(|(_, resume)| resume).collect(),
+            next,
+        })
+    }
+
+    async fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Result<Option<Arc<PastHead>>, Error> {
+        Ok(self.tables().past_head(ns, session, revision))
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

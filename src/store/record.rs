@@ -14,15 +14,19 @@ use crate::domain::{Digest, LogId};
 use uuid::Uuid;
 
 pub(crate) mod code;
+pub(crate) mod engine;
 pub(crate) mod entry;
 pub(crate) mod receipt;
+pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod tally;
 pub(crate) mod thread;
 pub(crate) mod turn;
 
 pub(crate) use code::Code;
+pub(crate) use engine::EngineRow;
 pub(crate) use entry::EntryRow;
+pub(crate) use resume::ResumeRow;
 pub(crate) use session::SessionRow;
 pub(crate) use thread::ThreadRow;
 pub(crate) use turn::{ItemRow, TurnRow};

@@ -19,10 +19,10 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
-use crate::domain::query::{self, Bound, Page, Range, SessionKey, ThreadKey};
+use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
-    Entry, EntryId, Item, Log, LogId, Namespace, Proposal, Receipt, RequestId, Seq, Session, SessionId,
-    Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt, RequestId,
+    Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
 };
 use crate::store::{Chore, Committed, Error, Store};
 
@@ -30,12 +30,15 @@ mod answers;
 mod chores;
 mod columns;
 mod effects;
+mod engines;
 mod entries;
 mod items;
 mod logs;
 mod open;
+mod past_heads;
 mod readers;
 mod receipts;
+mod resumes;
 mod schema;
 mod sessions;
 mod stored;
@@ -207,6 +210,58 @@ impl Store for Sqlite {
                 items::page(conn, journal, &query, bound)
             })
             .await
+    }
+
+    async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
+        let (ns, id) = (ns.clone(), id.clone());
+        self.readers
+            .read("reading an engine", move |conn| engines::engine(conn, &ns, &id))
+            .await
+    }
+
+    async fn engines(
+        &self,
+        after: Option<&(Namespace, EngineId)>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        let after = after.cloned();
+        let job = move |conn: &_| engines::engines(conn, after.as_ref(), rows);
+        self.readers.read("listing engines", job).await
+    }
+
+    async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
+        let (ns, engine) = (ns.clone(), engine.clone());
+        let job = move |conn: &_| engines::threads_held(conn, &ns, &engine, epoch);
+        self.readers.read("counting an engine's threads", job).await
+    }
+
+    async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
+        let (ns, id) = (ns.clone(), id.clone());
+        self.readers
+            .read("reading a resume", move |conn| resumes::resume(conn, &ns, &id))
+            .await
+    }
+
+    async fn resumes(
+        &self,
+        query: &query::Resumes,
+        after: Option<&ResumeKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
+        let (query, after) = (query.clone(), after.cloned());
+        let job = move |conn: &_| walk::resumes(conn, &query, after.as_ref(), bound);
+        self.readers.read("listing resumes", job).await
+    }
+
+    async fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Result<Option<Arc<PastHead>>, Error> {
+        let (ns, session) = (ns.clone(), session.clone());
+        let job = move |conn: &_| past_heads::past_head(conn, &ns, &session, revision);
+        self.readers.read("reading a past head", job).await
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

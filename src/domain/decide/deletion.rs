@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Ruling, resume};
 use super::session::{found, unchanged};
+use super::{Ruling, resume};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Invalid, Noun, Refusal};
 use crate::domain::facts::Facts;

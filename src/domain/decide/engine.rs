@@ -59,7 +59,13 @@ pub(super) fn attached<'a>(
     engine.filter(|engine| engine.is_at(epoch)).ok_or_else(superseded)
 }
 
-fn attach(facts: &Facts, ns: &Namespace, id: &EngineId, profile: &Profile, now: Time) -> (Vec<Effect>, Outcome) {
+fn attach(
+    facts: &Facts,
+    ns: &Namespace,
+    id: &EngineId,
+    profile: &Profile,
+    now: Time,
+) -> (Vec<Effect>, Outcome) {
     let epoch = facts.epoch(ns) + 1;
     let engine = Engine {
         namespace: ns.clone(),
@@ -124,7 +130,10 @@ fn open(
     };
     let owner = thread.engine.as_ref().filter(|owner| *owner != claim.engine);
     if let Some(owner) = owner
-        && facts.engine(ns, owner).flatten().is_some_and(|owner| owner.is_attached())
+        && facts
+            .engine(ns, owner)
+            .flatten()
+            .is_some_and(|owner| owner.is_attached())
     {
         return Err(Refusal::ThreadOwned {
             thread: thread.id.clone(),
@@ -135,7 +144,9 @@ fn open(
     after.engine = Some(claim.engine.clone());
     after.epoch = claim.epoch;
     let mut effects = Vec::new();
-    let named = claim.active_turn.filter(|turn| thread.active_turn.as_ref() == Some(turn));
+    let named = claim
+        .active_turn
+        .filter(|turn| thread.active_turn.as_ref() == Some(turn));
     let vouched = named.and_then(|turn| facts.turn(thread.journal, turn).flatten());
     if let Some(turn) = vouched.filter(|turn| turn.epoch != claim.epoch) {
         effects.push(Effect::PutTurn(Arc::new(Turn {
@@ -153,7 +164,9 @@ fn open(
 /// The thread has no engine then; a turn that runs stays until somebody ends it.
 fn close(facts: &Facts, ns: &Namespace, id: &EngineId, epoch: u64, thread: &ThreadId, now: Time) -> Ruling {
     attached(facts, ns, id, epoch)?;
-    let outcome = Outcome::Thread { thread: thread.clone() };
+    let outcome = Outcome::Thread {
+        thread: thread.clone(),
+    };
     let held = facts.thread(ns, thread).flatten();
     let Some(held) = held.filter(|thread| thread.engine.as_ref() == Some(id)) else {
         return Ok((Vec::new(), outcome));
@@ -202,7 +215,10 @@ fn interrupt(
 }
 
 fn forget(facts: &Facts, ns: &Namespace, id: &EngineId) -> (Vec<Effect>, Outcome) {
-    let gone = facts.engine(ns, id).flatten().filter(|engine| !engine.is_attached());
+    let gone = facts
+        .engine(ns, id)
+        .flatten()
+        .filter(|engine| !engine.is_attached());
     let effects = gone.map(|_| Effect::RemoveEngine(ns.clone(), id.clone()));
     (effects.into_iter().collect(), Outcome::Kept { more: More::Done })
 }

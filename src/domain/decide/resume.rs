@@ -76,6 +76,7 @@ fn ended(resume: &Resume, step: Step, failure: Option<&Failure>, now: Time) -> (
     let mut effects: Vec<Effect> = loosened(resume.source.as_ref(), now).collect();
     let after = Resume {
         state,
+        source: None,
         failure: failure.cloned(),
         end_time: Some(now),
         ..resume.clone()
@@ -104,7 +105,11 @@ fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
         (None, Some(thread)) if can_be_seeded_again(thread, session) => thread.id.clone(),
         (None, _) => open.thread.clone(),
     };
-    let held = if reused.is_some() { session.tip.tally.visible } else { 0 };
+    let held = if reused.is_some() {
+        session.tip.tally.visible
+    } else {
+        0
+    };
     let resume = Resume {
         namespace: ns.clone(),
         id: open.id.clone(),
@@ -112,7 +117,11 @@ fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
         thread,
         wish: open.wish.clone(),
         engine: reused.and_then(|thread| thread.engine.clone()),
-        state: if reused.is_some() { State::Ready } else { State::Queued },
+        state: if reused.is_some() {
+            State::Ready
+        } else {
+            State::Queued
+        },
         reused: reused.is_some(),
         written: held,
         total: held,
@@ -139,7 +148,10 @@ fn linked<'a>(facts: &'a Facts, ns: &Namespace, session: &Session) -> Option<&'a
 fn is_in_use(facts: &Facts, ns: &Namespace, thread: &Thread, session: &Session, wish: &Wish) -> bool {
     let holds = thread.mark(&session.id).is_some_and(|mark| holds(session, mark));
     let is_held = || {
-        let owner = thread.engine.as_ref().and_then(|id| facts.engine(ns, id).flatten());
+        let owner = thread
+            .engine
+            .as_ref()
+            .and_then(|id| facts.engine(ns, id).flatten());
         owner.is_some_and(|owner| owner.is_at(thread.epoch) && wish.admits_engine(owner))
     };
     let fits = (!wish.needs_engine() && thread.engine.is_none()) || is_held();
@@ -249,6 +261,7 @@ fn take(facts: &Facts, ns: &Namespace, seat: &Seat, now: Time) -> Ruling {
     }
     let after = Resume {
         state,
+        source: None,
         written: resume.total,
         end_time: Some(now),
         ..Resume::clone(resume)

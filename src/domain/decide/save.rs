@@ -75,7 +75,10 @@ pub(super) fn thread_of<'a>(
     ns: &Namespace,
     id: &ThreadId,
 ) -> Result<&'a Arc<Thread>, Refusal> {
-    facts.thread(ns, id).flatten().ok_or_else(|| Refusal::no_thread(id))
+    facts
+        .thread(ns, id)
+        .flatten()
+        .ok_or_else(|| Refusal::no_thread(id))
 }
 
 /// The session is what the reader saw; else what was read has to be computed again.
@@ -214,13 +217,7 @@ fn thread_is_empty(after: &Moved) -> bool {
 }
 
 /// Links the session to its thread, and gives it the title of the request.
-fn renamed(
-    after: Moved,
-    before: &Session,
-    linked: &Linked<'_>,
-    title: Option<&Title>,
-    now: Time,
-) -> Moved {
+fn renamed(after: Moved, before: &Session, linked: &Linked<'_>, title: Option<&Title>, now: Time) -> Moved {
     let thread = linked.thread;
     let (Moved::Head(session) | Moved::Whole(session)) = &after;
     let mut profile = Profile::clone(&session.profile);

@@ -7,8 +7,8 @@ use super::Ruling;
 use super::append::{Moved, head};
 use super::save::{Linked, checked, create, extended, gone, thread_of, with_mark};
 use super::session::fresh;
-use crate::domain::facts::Facts;
 use crate::domain::error::Refusal;
+use crate::domain::facts::Facts;
 use crate::domain::id::Namespace;
 use crate::domain::outcome::Outcome;
 use crate::domain::proposal::{Said, Snapshot};
@@ -71,13 +71,7 @@ pub(super) fn snapshot(facts: &Facts, ns: &Namespace, snapshot: &Snapshot, now: 
 
 /// The session with what the engine says of it: it keeps its create_time, a USER title, labels and archived
 /// state.
-fn told(
-    after: Moved,
-    before: Option<&Session>,
-    thread: &Thread,
-    snapshot: &Snapshot,
-    now: Time,
-) -> Moved {
+fn told(after: Moved, before: Option<&Session>, thread: &Thread, snapshot: &Snapshot, now: Time) -> Moved {
     let (Moved::Head(session) | Moved::Whole(session)) = &after;
     let profile = Profile {
         thread: Some(thread.id.clone()),
@@ -87,7 +81,11 @@ fn told(
         return after;
     }
     let counted = before.is_none_or(|before| before.generation != session.generation);
-    let touched = if counted { session.clone() } else { session.touched(now) };
+    let touched = if counted {
+        session.clone()
+    } else {
+        session.touched(now)
+    };
     Moved::Whole(Session {
         profile: Arc::new(profile),
         ..touched

@@ -63,7 +63,10 @@ fn owned<'a>(
         .thread(ns, id)
         .flatten()
         .ok_or_else(|| Refusal::no_thread(id))?;
-    let owner = thread.engine.as_ref().and_then(|engine| facts.engine(ns, engine).flatten());
+    let owner = thread
+        .engine
+        .as_ref()
+        .and_then(|engine| facts.engine(ns, engine).flatten());
     let current = owner.map_or(thread.epoch, |owner| owner.epoch.max(thread.epoch));
     epoch_is_current(id, epoch, current)?;
     match owner.filter(|owner| epoch.is_none() && owner.is_attached()) {

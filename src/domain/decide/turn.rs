@@ -21,13 +21,7 @@ pub(super) struct End<'a> {
     pub(super) error: &'a str,
 }
 
-pub(super) fn start(
-    facts: &Facts,
-    thread: &Thread,
-    id: &TurnId,
-    epoch: Option<u64>,
-    now: Time,
-) -> Ruling {
+pub(super) fn start(facts: &Facts, thread: &Thread, id: &TurnId, epoch: Option<u64>, now: Time) -> Ruling {
     match thread.profile.state {
         State::Open => {}
         State::Closed | State::Archived => {

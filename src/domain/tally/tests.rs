@@ -79,9 +79,7 @@ fn counted(payloads: &[Payload]) -> Tally {
                 if is_user(facts) && !facts.in_sub_session && facts.opening.is_some())
         }),
         main: count(&|facts| !facts.in_sub_session),
-        last_main: last(&|(_, payload)| {
-            matches!(payload, Payload::Message(facts) if !facts.in_sub_session)
-        }),
+        last_main: last(&|(_, payload)| matches!(payload, Payload::Message(facts) if !facts.in_sub_session)),
         open_calls: open_calls(&messages),
     }
 }

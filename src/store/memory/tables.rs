@@ -9,8 +9,8 @@ use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
 use crate::domain::{
-    Effect, Entry, EntryId, Item, ItemId, Log, LogId, Namespace, Need, Receipt, RequestId, Seq, Session,
-    SessionId, Thread, ThreadId, Time, Turn, TurnId,
+    Effect, Engine, EngineId, Entry, EntryId, Item, ItemId, Log, LogId, Namespace, Need, PastHead, Receipt,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Turn, TurnId,
 };
 use crate::store::batch::Answers;
 use crate::store::{Chore, Error};
@@ -24,7 +24,11 @@ pub(super) struct Tables {
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
     entries: BTreeMap<(LogId, Seq), Entry>,
     logs: BTreeMap<LogId, Arc<Log>>,
-    loose: BTreeMap<LogId, Time>,
+    pub(super) loose: BTreeMap<LogId, Time>,
+    pub(super) epochs: BTreeMap<Namespace, u64>,
+    pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
+    pub(super) resumes: BTreeMap<(Namespace, ResumeId), Arc<Resume>>,
+    pub(super) past_heads: BTreeMap<(Namespace, SessionId, Revision), Arc<PastHead>>,
 }
 
 impl Answers for Tables {
@@ -40,6 +44,10 @@ impl Answers for Tables {
             Need::Thread(ns, id) => Answer::Thread(self.threads.get(&(ns.clone(), id.clone())).cloned()),
             Need::Turn(journal, id) => Answer::Turn(self.turns.get(&(*journal, id.clone())).cloned()),
             Need::Items(journal, turn, ids) => Answer::Items(self.item_marks(*journal, turn, ids)),
+            Need::Epoch(ns) => Answer::Epoch(self.epochs.get(ns).copied().unwrap_or_default()),
+            Need::Engine(ns, id) => Answer::Engine(self.engine(ns, id)),
+            Need::Resume(ns, id) => Answer::Resume(self.resume(ns, id)),
+            Need::OpenResume(ns, session) => Answer::Resume(self.open_resume(ns, session)),
         })
     }
 }
@@ -71,6 +79,21 @@ impl Tables {
                     .insert((thread.namespace.clone(), thread.id.clone()), thread);
             }
             Effect::RemoveThread(ns, id) => drop(self.threads.remove(&(ns, id))),
+            Effect::PutPastHead(head) => self.put_past_head(head),
+            Effect::DropPastHeads {
+                namespace,
+                session,
+                revision,
+                time,
+            } => self.drop_past_heads(&namespace, &session, revision, time),
+            Effect::PutEpoch(ns, epoch) => drop(self.epochs.insert(ns, epoch)),
+            Effect::PutEngine(engine) => {
+                self.engines
+                    .insert((engine.namespace.clone(), engine.id.clone()), engine);
+            }
+            Effect::RemoveEngine(ns, id) => drop(self.engines.remove(&(ns, id))),
+            Effect::PutResume(resume) => self.put_resume(resume),
+            Effect::DropResumes { before } => self.drop_resumes(before),
             Effect::PutTurn(turn) => drop(self.turns.insert((turn.journal, turn.id.clone()), turn)),
             Effect::PutItems(items) => {
                 self.items
@@ -142,6 +165,7 @@ impl Tables {
             .chain(purges)
             .chain(loose)
             .chain(long)
+            .chain(self.expired(now))
             .take(rows)
             .collect()
     }
@@ -216,7 +240,7 @@ impl Tables {
             .map(|turn| Seq(turn.number))
             .max();
         References {
-            named: heads || threads,
+            named: heads || threads || self.names(id),
             inherited_to: parts.map(|part| part.to).max(),
             last: entries.max(items).max(turns).unwrap_or(Seq::ZERO),
         }

@@ -5,7 +5,7 @@ use crate::domain::entry::Kind;
 use crate::domain::message::Role;
 use crate::domain::title::TitleSource;
 use crate::domain::turn::{ItemKind, Status};
-use crate::domain::{session, thread};
+use crate::domain::{resume, session, thread};
 
 /// An enum whose variants have numbers.
 pub(crate) trait Code: Sized {
@@ -37,6 +37,7 @@ macro_rules! codes {
 
 codes!(session::State { Active = 0, Archived = 1, Deleted = 2 });
 codes!(thread::State { Open = 0, Closed = 1, Archived = 2 });
+codes!(resume::State { Queued = 0, Seeding = 1, Ready = 2, Failed = 3, Canceled = 4 });
 codes!(TitleSource { Derived = 0, User = 1, Engine = 2 });
 codes!(Kind { Message = 0, Checkpoint = 1, Event = 2 });
 codes!(Role { User = 1, Assistant = 2, System = 3, Tool = 4 });

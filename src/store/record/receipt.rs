@@ -6,7 +6,9 @@ use super::{Damage, from_json, json};
 use crate::domain::outcome::More;
 use crate::domain::session::Removed;
 use crate::domain::time::Time;
-use crate::domain::{Digest, EntryId, Outcome, Receipt, Seq, SessionId, ThreadId, TurnId};
+use crate::domain::{
+    Digest, EngineId, EntryId, Outcome, Receipt, ResumeId, Seq, SessionId, ThreadId, TurnId,
+};
 
 /// A receipt's columns.
 #[derive(Debug)]
@@ -33,6 +35,12 @@ enum Stored<'a> {
         messages: u64,
         created: bool,
     },
+    Snapshot {
+        session: &'a str,
+        messages: u64,
+        created: bool,
+        delta: bool,
+    },
     Forked {
         session: &'a str,
         source: &'a str,
@@ -49,6 +57,13 @@ enum Stored<'a> {
         thread: &'a str,
         first: u64,
         last: u64,
+    },
+    Engine {
+        engine: &'a str,
+        epoch: u64,
+    },
+    Resume {
+        resume: &'a str,
     },
     Kept {
         more: bool,
@@ -105,6 +120,17 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 messages: *message_count,
                 created: *created,
             },
+            Outcome::Snapshot {
+                session,
+                message_count,
+                created,
+                delta,
+            } => Self::Snapshot {
+                session: session.as_str(),
+                messages: *message_count,
+                created: *created,
+                delta: *delta,
+            },
             Outcome::Forked {
                 session,
                 source,
@@ -130,6 +156,13 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 thread: thread.as_str(),
                 first: first.0,
                 last: last.0,
+            },
+            Outcome::Engine { engine, epoch } => Self::Engine {
+                engine: engine.as_str(),
+                epoch: *epoch,
+            },
+            Outcome::Resume { resume } => Self::Resume {
+                resume: resume.as_str(),
             },
             Outcome::Kept { more } => Self::Kept {
                 more: *more == More::Left,
@@ -168,6 +201,17 @@ impl TryFrom<Stored<'_>> for Outcome {
                 message_count: messages,
                 created,
             },
+            Stored::Snapshot {
+                session: id,
+                messages,
+                created,
+                delta,
+            } => Self::Snapshot {
+                session: session(id)?,
+                message_count: messages,
+                created,
+                delta,
+            },
             Stored::Forked {
                 session: id,
                 source,
@@ -195,6 +239,13 @@ impl TryFrom<Stored<'_>> for Outcome {
                 thread: thread(id)?,
                 first: Seq(first),
                 last: Seq(last),
+            },
+            Stored::Engine { engine, epoch } => Self::Engine {
+                engine: EngineId::parse(engine, "engine_id")?,
+                epoch,
+            },
+            Stored::Resume { resume } => Self::Resume {
+                resume: ResumeId::parse(resume, "resume_id")?,
             },
             Stored::Kept { more } => Self::Kept {
                 more: if more { More::Left } else { More::Done },
@@ -228,6 +279,19 @@ mod tests {
                 session: session.clone(),
                 message_count: 9,
                 created: true,
+            },
+            Outcome::Snapshot {
+                session: session.clone(),
+                message_count: 9,
+                created: false,
+                delta: true,
+            },
+            Outcome::Engine {
+                engine: EngineId::parse(&"e".repeat(36), "id").expect("valid"),
+                epoch: 1_000_000,
+            },
+            Outcome::Resume {
+                resume: ResumeId::parse(&"r".repeat(36), "id").expect("valid"),
             },
             Outcome::Forked {
                 session: session.clone(),

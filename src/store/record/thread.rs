@@ -63,6 +63,8 @@ struct MarkJson<'a> {
     seq: u64,
     messages: u64,
     item: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turn_start: Option<u64>,
 }
 
 impl<'a> From<&'a Thread> for ThreadRow<'a> {
@@ -196,6 +198,7 @@ impl<'a> From<&'a SaveMark> for MarkJson<'a> {
             seq: mark.seq.0,
             messages: mark.messages,
             item: mark.item.0,
+            turn_start: mark.turn_start.map(|seq| seq.0),
         }
     }
 }
@@ -210,6 +213,7 @@ impl TryFrom<MarkJson<'_>> for SaveMark {
             seq: Seq(json.seq),
             messages: json.messages,
             item: Seq(json.item),
+            turn_start: json.turn_start.map(Seq),
         })
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct TurnRow<'a> {
     pub(crate) end_time: Option<i64>,
     pub(crate) open_items: i64,
     pub(crate) change: i64,
+    pub(crate) epoch: i64,
 }
 
 /// An item's columns but the body.
@@ -51,6 +52,7 @@ impl<'a> From<&'a Turn> for TurnRow<'a> {
             end_time: turn.end_time.map(|time| time.0),
             open_items: column(turn.open_items),
             change: column(turn.change),
+            epoch: column(turn.epoch),
         }
     }
 }
@@ -73,6 +75,7 @@ impl TryFrom<TurnRow<'_>> for Turn {
             end_time: row.end_time.map(Time),
             open_items: number(row.open_items)?,
             change: number(row.change)?,
+            epoch: number(row.epoch)?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::Stored;
-use super::{entries, items, logs, receipts, sessions, threads};
+use super::{engines, entries, items, logs, receipts, resumes, sessions, threads};
 use crate::domain::Need;
 use crate::domain::facts::Answer;
 use crate::store::Error;
@@ -41,6 +41,10 @@ impl Answers for Asked<'_> {
             }
             Need::Turn(journal, id) => Answer::Turn(items::turn(conn, *journal, id)?.map(Arc::new)),
             Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids)?),
+            Need::Epoch(ns) => Answer::Epoch(engines::epoch(conn, ns)?),
+            Need::Engine(ns, id) => Answer::Engine(engines::engine(conn, ns, id)?),
+            Need::Resume(ns, id) => Answer::Resume(resumes::resume(conn, ns, id)?),
+            Need::OpenResume(ns, session) => Answer::Resume(resumes::open(conn, ns, session)?),
         })
     }
 }

@@ -5,9 +5,9 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::columns::Columns;
 use super::failed;
-use crate::domain::limits::{RECEIPT_LIFE, STAGING_LIFE};
-use crate::domain::{Namespace, SessionId, Time};
-use crate::store::record::{Damage, column, log_id};
+use crate::domain::limits::{ENGINE_LIFE, PAST_HEAD_LIFE, RECEIPT_LIFE, RESUME_LIFE, STAGING_LIFE};
+use crate::domain::{EngineId, Namespace, Revision, SessionId, Time};
+use crate::store::record::{Damage, column, log_id, number};
 use crate::store::{Chore, Error};
 
 /// At most `rows` pieces of work as of `now`.
@@ -37,6 +37,30 @@ pub(super) fn chores(conn: &Connection, now: Time, rows: usize) -> Result<Vec<Ch
         "SELECT namespace, session_id FROM sessions WHERE path_parts > 64 LIMIT ?1",
         None,
         |columns| session(columns).map(|(ns, id)| Chore::Compact(ns, id)),
+    )?;
+    found.add(
+        "SELECT 1 FROM resumes WHERE end_time IS NOT NULL AND end_time < ?2 LIMIT min(1, ?1)",
+        Some(now.before(RESUME_LIFE)),
+        |_| Ok(Chore::ExpireResumes),
+    )?;
+    found.add(
+        "SELECT namespace, session_id, revision FROM past_heads WHERE time < ?2 ORDER BY time LIMIT ?1",
+        Some(now.before(PAST_HEAD_LIFE)),
+        |columns| {
+            let (ns, id) = session(columns)?;
+            Ok(Chore::ExpireHead(ns, id, Revision(number(columns.integer(2)?)?)))
+        },
+    )?;
+    found.add(
+        "SELECT namespace, engine_id FROM engines WHERE detach_time IS NOT NULL AND detach_time < ?2 \
+         AND NOT EXISTS (SELECT 1 FROM threads \
+             WHERE threads.namespace = engines.namespace AND threads.engine = engines.engine_id) \
+         ORDER BY detach_time LIMIT ?1",
+        Some(now.before(ENGINE_LIFE)),
+        |columns| {
+            let id = EngineId::parse(columns.text(1)?, "engine_id")?;
+            Ok(Chore::ForgetEngine(Namespace::parse(columns.text(0)?)?, id))
+        },
     )?;
     Ok(found.chores)
 }

@@ -19,7 +19,7 @@ const BODY: usize = 10;
 pub(super) fn turn(conn: &Connection, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
     let failed = failed("reading a turn");
     let sql = "SELECT journal, number, turn_id, status, usage, error, start_time, end_time, open_items, \
-               change FROM turns WHERE journal = ?1 AND turn_id = ?2";
+               change, epoch FROM turns WHERE journal = ?1 AND turn_id = ?2";
     let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let mut rows = statement
         .query(params![journal.0.as_bytes(), id.as_str()])
@@ -113,10 +113,10 @@ pub(super) fn marks(
 /// Writes a turn.
 pub(super) fn put_turn(conn: &Connection, turn: &Turn) -> rusqlite::Result<()> {
     let sql = "INSERT INTO turns (journal, number, turn_id, status, usage, error, start_time, end_time, \
-        open_items, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+        open_items, change, epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
         ON CONFLICT DO UPDATE SET status = excluded.status, usage = excluded.usage, \
         error = excluded.error, start_time = excluded.start_time, end_time = excluded.end_time, \
-        open_items = excluded.open_items, change = excluded.change";
+        open_items = excluded.open_items, change = excluded.change, epoch = excluded.epoch";
     let row = TurnRow::from(turn);
     conn.prepare_cached(sql)?.execute(params![
         row.journal,
@@ -129,6 +129,7 @@ pub(super) fn put_turn(conn: &Connection, turn: &Turn) -> rusqlite::Result<()> {
         row.end_time,
         row.open_items,
         row.change,
+        row.epoch,
     ])?;
     Ok(())
 }
@@ -193,6 +194,7 @@ fn read_turn(columns: Columns<'_>) -> Result<Turn, Damage> {
         end_time: columns.maybe_integer(7)?,
         open_items: columns.integer(8)?,
         change: columns.integer(9)?,
+        epoch: columns.integer(10)?,
     })
 }
 

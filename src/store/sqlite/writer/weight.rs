@@ -7,10 +7,8 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
     match &proposal.command {
         Command::Session(command) => match command {
             SessionCommand::Append { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
-            SessionCommand::Save(save) => match &save.written {
-                Written::Inline { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
-                Written::Staged { .. } => 0,
-            },
+            SessionCommand::Save(save) => written(&save.written),
+            SessionCommand::Snapshot(snapshot) => written(&snapshot.written),
             SessionCommand::Create { .. }
             | SessionCommand::Update { .. }
             | SessionCommand::Delete { .. }
@@ -25,12 +23,22 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
             | ThreadCommand::StartTurn { .. }
             | ThreadCommand::FinishTurn { .. } => 0,
         },
+        Command::Engine(_) | Command::Resume(_) => 0,
         Command::Upkeep(command) => match command {
             UpkeepCommand::Stage { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
             UpkeepCommand::ExpireReceipts { .. }
+            | UpkeepCommand::ExpireResumes { .. }
+            | UpkeepCommand::ExpireHead { .. }
             | UpkeepCommand::Purge { .. }
             | UpkeepCommand::Compact { .. }
             | UpkeepCommand::Sweep { .. } => 0,
         },
+    }
+}
+
+fn written(written: &Written) -> usize {
+    match written {
+        Written::Inline { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
+        Written::Staged { .. } => 0,
     }
 }
