@@ -14,7 +14,6 @@ use super::edge::{EdgeLayer, Stop};
 use super::*;
 use crate::domain::Limits;
 use crate::pb;
-use crate::pb::engine_service_server::EngineService as _;
 use crate::pb::entry::Payload;
 use crate::pb::fork_session_request::Point;
 use crate::pb::session_service_server::{SessionService, SessionServiceServer};
