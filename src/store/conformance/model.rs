@@ -170,7 +170,12 @@ fn same(
 ) {
     match (expected, answer) {
         (Ok(expected), Ok(answer)) => {
-            let seen = |it: Committed| ((it.outcome, it.replayed, it.session, it.thread), it.turn);
+            let seen = |mut it: Committed| {
+                // A family has no order.
+                it.resumes.sort_by_key(|resume| resume.key());
+                let resumes = (it.resume, it.resumes);
+                ((it.outcome, it.replayed, it.session, it.thread, resumes), it.turn)
+            };
             let ((expected, turn), (answer, of_answer)) = (seen(expected), seen(answer));
             assert_eq!(answer, expected, "round {round}, {proposal:?}");
             if turn.is_some() && of_answer.is_some() {

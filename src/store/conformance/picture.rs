@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::query::{End, Items, Order, Range, Sessions, Threads};
+use crate::domain::query::{End, Items, Order, Range, Resumes, Sessions, Threads};
 use crate::domain::session::State;
-use crate::domain::{Entry, Item, Namespace, Receipt, RequestId, Seq, Session, Thread, Time, Turn, TurnId};
+use crate::domain::{
+    Engine, Entry, Item, Namespace, PastHead, Receipt, RequestId, Resume, Revision, Seq, Session, Thread,
+    Time, Turn, TurnId,
+};
 use crate::store::{Chore, Store};
 
 use super::desk::ALL;
@@ -16,6 +19,9 @@ pub(crate) struct Picture {
     pub(crate) sessions: Vec<(Arc<Session>, Vec<Entry>)>,
     pub(crate) threads: Vec<(Arc<Thread>, Vec<Item>, Vec<Turn>)>,
     pub(crate) receipts: Vec<(RequestId, Option<Receipt>)>,
+    pub(crate) engines: Vec<Arc<Engine>>,
+    pub(crate) resumes: Vec<Arc<Resume>>,
+    pub(crate) past_heads: Vec<Arc<PastHead>>,
 }
 
 /// A question for every session there is, in an order.
@@ -90,7 +96,30 @@ impl Picture {
             let receipt = store.receipt(ns, id).await.expect("a receipt");
             picture.receipts.push((id.clone(), receipt));
         }
+        picture.add_engines(store, ns).await;
         picture
+    }
+}
+
+impl Picture {
+    async fn add_engines(&mut self, store: &dyn Store, ns: &Namespace) {
+        let engines = store.engines(None, ALL.rows).await.expect("engines");
+        let own = engines.into_iter().filter(|engine| engine.namespace == *ns);
+        self.engines = own.collect();
+        let query = Resumes {
+            namespace: Some(ns.clone()),
+            states: Vec::new(),
+            session: None,
+            thread: None,
+            engine: None,
+        };
+        self.resumes = store.resumes(&query, None, ALL).await.expect("resumes").rows;
+        for (session, _) in &self.sessions {
+            for revision in 1..session.revision.0 {
+                let head = store.past_head(ns, &session.id, Revision(revision)).await;
+                self.past_heads.extend(head.expect("a past head"));
+            }
+        }
     }
 }
 

@@ -177,7 +177,9 @@ impl Tables {
             let children = self.sessions.values().filter(|session| {
                 session.namespace == *ns && session.profile.parent.as_ref() == Some(&parent)
             });
-            let children: Vec<SessionId> = children.map(|session| session.id.clone()).collect();
+            // A name may be made anew below its own sub-session: nobody is met twice.
+            let children = children.map(|session| session.id.clone());
+            let children: Vec<SessionId> = children.filter(|id| !family.contains(id)).collect();
             parents.extend(children.iter().cloned());
             family.extend(children);
             if family.len() > CASCADE_SESSIONS_MAX {

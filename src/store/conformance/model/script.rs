@@ -1,6 +1,7 @@
 //! What random clients of one namespace do next: mostly what makes sense by what the memory store has,
 //! sometimes on stale knowledge, sometimes nonsense.
 
+mod engines;
 mod values;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -173,6 +174,15 @@ impl Script {
                 Some(known) => self.compact(memory, &known).await,
                 None => Command::Session(self.append(&session, None)),
             },
+            76..81 => self.engine(memory, THREADS).await,
+            81..88 => self.resume(memory, &f::session(&session)).await,
+            88..91 => {
+                let id = f::thread(&self.dice.name("t", THREADS));
+                match self.snapshot(memory, id).await {
+                    Some(command) => command,
+                    None => self.thread_command(memory).await,
+                }
+            }
             _ => self.thread_command(memory).await,
         }
     }
