@@ -144,6 +144,7 @@ async fn resume(service: &Service, session: &SessionId, thread: &ThreadId) {
         engine: None,
         source: session.tip.clone(),
         total: session.tip.tally.visible,
+        attempt: 1,
         seed: Seed::Fresh,
         thread: thread.clone(),
     };
@@ -350,8 +351,9 @@ async fn a_page_ends_at_its_bytes_and_goes_on_within_a_message() {
             rows: 500,
             bytes: 1_000,
         };
-        let page = service.list_items(&f::namespace(), &thread, None, after, bound);
-        let page = page.await.expect("a page");
+        let ns = f::namespace();
+        let page = service.list_items(&ns, &thread, None, after, bound).await;
+        let page = page.expect("a page");
         let bytes: usize = page.items.iter().map(|item| item.body.len()).sum();
         assert!(bytes <= 1_000 && !page.items.is_empty());
         seen += page.items.len();
