@@ -52,8 +52,12 @@ impl Engines {
         while live.begin().await {
             if !within && live.until_tool_call() {
                 within = true;
-                let answer = self.snapshot(&live, SnapshotConsistency::Immediate, count).await?;
-                let saved = self.same(&format!("{id} in mid-turn"), &live, &session, answer, count).await?;
+                let answer = self
+                    .snapshot(&live, SnapshotConsistency::Immediate, count)
+                    .await?;
+                let saved = self
+                    .same(&format!("{id} in mid-turn"), &live, &session, answer, count)
+                    .await?;
                 count.same(&id, "incomplete_turn", &true, &saved.incomplete_turn);
                 session = Some(saved);
             }
@@ -61,7 +65,9 @@ impl Engines {
             if live.messages().is_empty() {
                 continue;
             }
-            let answer = self.snapshot(&live, SnapshotConsistency::TurnBoundary, count).await?;
+            let answer = self
+                .snapshot(&live, SnapshotConsistency::TurnBoundary, count)
+                .await?;
             let saved = self.same(&id, &live, &session, answer, count).await?;
             count.same(&id, "incomplete_turn", &false, &saved.incomplete_turn);
             session = Some(saved);
@@ -94,7 +100,12 @@ impl Engines {
             request_id: request_id(),
             ..Default::default()
         };
-        let answer = self.client.sessions().fork_session(request).await.map_err(Failure::from)?;
+        let answer = self
+            .client
+            .sessions()
+            .fork_session(request)
+            .await
+            .map_err(Failure::from)?;
         let fork = answer.into_inner().session.context("a fork without a session")?;
         let name = format!("{} resumed", fork.session_id);
         let read = messages(&self.client, &fork.session_id, MessageView::Context).await?;
@@ -102,22 +113,37 @@ impl Engines {
         let progress = self.resume(&fork).await?;
         count.resumes += 1;
         count.same(&name, "state", &ResumeState::Ready, &progress.state());
-        count.same(&name, "items_written", &(read.len() as u64), &progress.items_written);
+        count.same(
+            &name,
+            "items_written",
+            &(read.len() as u64),
+            &progress.items_written,
+        );
         let (engine, memory) = &self.second;
         let mut resumed = memory.resumed();
         let seated = resumed.wait_for(|_| memory.holds(&progress.thread_id));
         tokio::time::timeout(SEATED_TIME_MAX, seated).await??;
-        count.same(&name, "in the engine", &read, &memory.messages(&progress.thread_id));
+        count.same(
+            &name,
+            "in the engine",
+            &read,
+            &memory.messages(&progress.thread_id),
+        );
         let mut live = Live::resumed(engine, memory, script, &progress.thread_id);
         // At once: nothing is new, and the ids are those that the first engine gave.
-        let answer = self.snapshot(&live, SnapshotConsistency::TurnBoundary, count).await;
+        let answer = self
+            .snapshot(&live, SnapshotConsistency::TurnBoundary, count)
+            .await;
         if read.is_empty() {
             ensure!(answer.is_err(), "{name}: a snapshot of nothing");
         } else {
-            self.same(&name, &live, &Some(fork.clone()), answer?, count).await?;
+            self.same(&name, &live, &Some(fork.clone()), answer?, count)
+                .await?;
         }
         live.turn().await;
-        let answer = self.snapshot(&live, SnapshotConsistency::TurnBoundary, count).await?;
+        let answer = self
+            .snapshot(&live, SnapshotConsistency::TurnBoundary, count)
+            .await?;
         self.same(&name, &live, &Some(fork), answer, count).await?;
         self.forget(&self.second, live.thread_id()).await;
         Ok(())
@@ -175,7 +201,12 @@ impl Engines {
             request_id: request_id(),
             ..Default::default()
         };
-        let answer = self.client.sessions().resume(request).await.map_err(Failure::from)?;
+        let answer = self
+            .client
+            .sessions()
+            .resume(request)
+            .await
+            .map_err(Failure::from)?;
         let (mut stream, mut last) = (answer.into_inner(), None);
         while let Some(answer) = stream.message().await.map_err(Failure::from)? {
             last = answer.progress.or(last);

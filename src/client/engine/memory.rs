@@ -54,7 +54,9 @@ impl Memory {
 
     /// Whether a thread is there.
     pub fn holds(&self, thread_id: &str) -> bool {
-        self.threads().iter().any(|held| held.thread.thread_id == thread_id)
+        self.threads()
+            .iter()
+            .any(|held| held.thread.thread_id == thread_id)
     }
 
     /// The messages of a thread; empty for one that is not there.

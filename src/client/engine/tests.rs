@@ -55,7 +55,9 @@ fn across<A: prost::Message, B: prost::Message + Default>(message: &A) -> B {
 
 impl Peer {
     async fn hear(&mut self) -> Option<Up> {
-        let frame = tokio::time::timeout(SOON, self.up.message()).await.expect("in time");
+        let frame = tokio::time::timeout(SOON, self.up.message())
+            .await
+            .expect("in time");
         let frame: pb::AttachRequest = across(&frame.ok().flatten()?);
         Some(frame.frame.expect("a frame"))
     }
@@ -135,7 +137,8 @@ impl Desk {
         let (sender, peers) = mpsc::channel(4);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let router = tonic::transport::Server::builder().add_service(EngineServiceServer::new(Service(sender)));
+        let router =
+            tonic::transport::Server::builder().add_service(EngineServiceServer::new(Service(sender)));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         let address = address.to_string().parse().expect("an address");
         let client = Client::connect(&address, "ns").await.expect("served");
@@ -185,7 +188,10 @@ fn message(id: &str) -> pb::Message {
 }
 
 fn ids(messages: &[pb::Message]) -> Vec<&str> {
-    messages.iter().map(|message| message.message_id.as_str()).collect()
+    messages
+        .iter()
+        .map(|message| message.message_id.as_str())
+        .collect()
 }
 
 #[tokio::test]
@@ -256,9 +262,14 @@ async fn a_broken_stream_is_followed_by_another_and_seeds_go_on() {
     peer.say(Down::SeedBegin(begin)).await;
     peer.say(Down::SeedBatch(batch(1, "b"))).await;
     assert!(matches!(peer.next().await, Up::SeedAck(ack) if ack.items == 2));
-    peer.say(Down::SeedCommit(pb::SeedCommit { seed_id: "s".into() })).await;
+    peer.say(Down::SeedCommit(pb::SeedCommit { seed_id: "s".into() }))
+        .await;
     assert_eq!(peer.opened().await.0, "seeded");
-    let last = resumed.wait_for(Option::is_some).await.expect("memory lives").clone();
+    let last = resumed
+        .wait_for(Option::is_some)
+        .await
+        .expect("memory lives")
+        .clone();
     assert_eq!(last.as_deref(), Some("seeded"));
     assert_eq!(ids(&desk.memory.messages("seeded")), ["a", "b"]);
 }
@@ -267,7 +278,10 @@ async fn a_broken_stream_is_followed_by_another_and_seeds_go_on() {
 async fn what_the_service_would_say_again_is_the_end() {
     let mut desk = Desk::set().await;
     let peer = desk.peer(1, "").await;
-    peer.down.send(Err(Status::aborted("attached again"))).await.expect("heard");
+    peer.down
+        .send(Err(Status::aborted("attached again")))
+        .await
+        .expect("heard");
     let ended = desk.until(|state| matches!(state, State::Ended(_))).await;
     assert!(matches!(ended, State::Ended(Some(failure)) if failure.code == Code::Aborted));
     assert!(desk.engine.attached().await.is_err());
