@@ -231,7 +231,10 @@ impl Running {
 async fn recover(service: &Service) {
     while let Err(error) = service.recover().await {
         let cause = error.to_string();
-        tracing::warn!(error = cause, "what the last process left behind cannot be looked at yet");
+        tracing::warn!(
+            error = cause,
+            "what the last process left behind cannot be looked at yet"
+        );
         tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }

@@ -59,8 +59,7 @@ impl Service {
         })
     }
 
-    /// Compares a snapshot with the context view up to `tip`, message by message. Messages after `strict_after` are
-    /// of a turn that was not over when they were saved: there the same id is not enough.
+    /// Compares a snapshot with the context view up to `tip`, message by message.
     pub(super) async fn relation(
         &self,
         tip: &Tip,
@@ -74,7 +73,41 @@ impl Service {
                 return Ok(Relation::Replaces);
             }
         }
-        let mut at = start.head.len();
+        let at = start.head.len();
+        let relation = self
+            .relation_after(tip, &start, snapshot, at, strict_after)
+            .await?;
+        Ok(match relation {
+            Relation::Diverges { from: 0, .. } => Relation::Replaces,
+            other => other,
+        })
+    }
+
+    /// Compares what an engine has after `known` with what the context view up to `tip` has there.
+    pub(super) async fn relation_of_rest(
+        &self,
+        tip: &Tip,
+        known: Seq,
+        rest: &[Sameness],
+        strict_after: Option<Seq>,
+    ) -> Result<Relation, Error> {
+        let start = ContextStart {
+            after: known,
+            ..self.context_start(tip).await?
+        };
+        self.relation_after(tip, &start, rest, 0, strict_after).await
+    }
+
+    /// Compares the messages from number `at` on. Messages after `strict_after` are of a turn that was not over when
+    /// they were saved: there the same id is not enough.
+    async fn relation_after(
+        &self,
+        tip: &Tip,
+        start: &ContextStart,
+        snapshot: &[Sameness],
+        mut at: usize,
+        strict_after: Option<Seq>,
+    ) -> Result<Relation, Error> {
         let mut after = start.after;
         while let Some(page) = self.context_page(tip, after).await? {
             for entry in page.iter().filter(|entry| start.shows(entry)) {
@@ -83,9 +116,6 @@ impl Service {
                 let same = snapshot
                     .get(at)
                     .is_some_and(|given| given.is(&stored) && !(is_strict && given.said != stored.said));
-                if !same && at == 0 {
-                    return Ok(Relation::Replaces);
-                }
                 if !same {
                     let keep = Seq(entry.meta.seq.0 - 1);
                     return Ok(Relation::Diverges { keep, from: at });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::body;
 use crate::domain::fork::Count;
@@ -12,9 +13,9 @@ use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::domain::proposal::SessionCommand;
 use crate::domain::query::{Bound, End, Page, Range};
 use crate::domain::{
-    Command, Entry, Kind, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Tip,
+    Command, Entry, Kind, Log, Namespace, NewEntry, Outcome, Refusal, Seq, Session, SessionId, Tip,
 };
-use crate::store;
+use crate::store::{self, Store};
 
 use super::sessions::{at_revision, standing};
 use super::{Call, Error, Service, mismatched};
@@ -262,37 +263,51 @@ impl Service {
         Ok(rows.pop().ok_or_else(missing)?)
     }
 
-    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
+    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read. While one chunk is on its way
+    /// the next is read: a slow reader costs two.
     fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
         let (store, log, to) = (self.store.clone(), tip.log.clone(), tip.seq());
-        let chunks = stream::try_unfold(after, move |after| {
-            let (store, log) = (store.clone(), log.clone());
-            async move {
-                if after >= to {
-                    return Ok(None);
-                }
-                let range = Range {
-                    after,
-                    to,
-                    from: End::Oldest,
-                };
-                let bound = Bound {
-                    rows: PAGE_ROWS_MAX,
-                    bytes: PAGE_BYTES_MAX,
-                };
-                let rows = store.entries(&log, range, bound).await?;
-                match rows.last().map(|entry| entry.meta.seq) {
-                    Some(last) => Ok(Some((rows, last))),
-                    None => Err(Error::from(store::Error::corrupt(
-                        format!("log {}", log.id),
-                        "entries are missing",
-                    ))),
-                }
-            }
+        let ahead =
+            move |after| (after < to).then(|| ReadAhead::start(store.clone(), log.clone(), after, to));
+        let chunks = stream::try_unfold((ahead(after), ahead), |(reading, ahead)| async move {
+            let Some(reading) = reading else {
+                return Ok::<_, Error>(None);
+            };
+            let (rows, last) = reading.finish().await?;
+            let next = ahead(last);
+            Ok(Some((rows, (next, ahead))))
         });
         let kept =
             chunks.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
         kept.boxed()
+    }
+}
+
+/// A page of entries that is being read; given up when it is dropped.
+struct ReadAhead(AbortOnDropHandle<Result<(Vec<Entry>, Seq), Error>>);
+
+impl ReadAhead {
+    fn start(store: Arc<dyn Store>, log: Arc<Log>, after: Seq, to: Seq) -> Self {
+        Self(AbortOnDropHandle::new(tokio::spawn(async move {
+            let range = Range {
+                after,
+                to,
+                from: End::Oldest,
+            };
+            let bound = Bound {
+                rows: PAGE_ROWS_MAX,
+                bytes: PAGE_BYTES_MAX,
+            };
+            let rows = store.entries(&log, range, bound).await?;
+            let last = rows.last().map(|entry| entry.meta.seq);
+            let missing = || store::Error::corrupt(format!("log {}", log.id), "entries are missing");
+            Ok((rows, last.ok_or_else(missing)?))
+        })))
+    }
+
+    async fn finish(self) -> Result<(Vec<Entry>, Seq), Error> {
+        let read = self.0.await;
+        read.map_err(|failed| store::Error::unavailable("reading entries", failed))?
     }
 }
 

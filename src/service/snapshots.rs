@@ -66,8 +66,10 @@ struct Answer {
     messages: Vec<Sameness>,
     /// The thread when the engine was asked.
     thread: Arc<Thread>,
-    /// Where a delta goes on.
-    known: Option<Tip>,
+    /// The end of the session then, or of what the thread was seeded with.
+    end: Option<Tip>,
+    /// The entry after which a delta goes on.
+    known: Seq,
 }
 
 /// What an engine is asked for.
@@ -210,13 +212,19 @@ impl Service {
         let not_attached = || Refusal::EngineNotAttached { thread: id.clone() };
         let handle = self.live.registry.holder(&thread).ok_or_else(not_attached)?;
         let session = self.aim(&thread, wanted, fresh).await?;
-        let known = match scope {
-            Scope::Rest => session
-                .as_ref()
-                .map(|session| &session.tip)
-                .or(thread.base.as_ref())
-                .cloned(),
-            Scope::Whole => None,
+        let end = session
+            .as_ref()
+            .map(|session| &session.tip)
+            .or(thread.base.as_ref());
+        // Of a turn that was caught running, the engine may have said more under the same names since.
+        let mark = session.as_ref().and_then(|session| thread.mark(&session.id));
+        let whole_turns = mark.and_then(|mark| mark.turn_start);
+        let known = match (scope, end) {
+            (Scope::Rest, Some(end)) => Some(Tip {
+                log: end.log.clone(),
+                tally: self.tally_at(end, whole_turns.unwrap_or(end.seq())).await?,
+            }),
+            (Scope::Rest, None) | (Scope::Whole, _) => None,
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let request = SnapshotRequest {
@@ -239,8 +247,9 @@ impl Service {
         Ok(Answer {
             snapshot,
             messages,
+            end: end.cloned(),
             thread,
-            known,
+            known: known.map_or(Seq::ZERO, |known| known.seq()),
         })
     }
 
@@ -283,23 +292,20 @@ impl Service {
             .map(|session| &session.tip)
             .or(thread.base.as_ref());
         let snapshot = &answer.snapshot;
-        let relation = if snapshot.delta {
-            let same = match (&answer.known, end) {
-                (Some(known), Some(end)) => known.log.id == end.log.id && known.seq() == end.seq(),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            if !same {
-                return Ok(None);
+        let mark = session.as_ref().and_then(|session| thread.mark(&session.id));
+        let strict_after = mark.and_then(|mark| mark.turn_start);
+        let relation = match end {
+            Some(end) if snapshot.delta => {
+                let same = |then: &Tip| then.log.id == end.log.id && then.seq() == end.seq();
+                if !answer.end.as_ref().is_some_and(same) {
+                    return Ok(None);
+                }
+                self.relation_of_rest(end, answer.known, &answer.messages, strict_after)
+                    .await?
             }
-            Relation::Extends { from: 0 }
-        } else {
-            let mark = session.as_ref().and_then(|session| thread.mark(&session.id));
-            let strict_after = mark.and_then(|mark| mark.turn_start);
-            match end {
-                Some(end) => self.relation(end, &answer.messages, strict_after).await?,
-                None => Relation::Extends { from: 0 },
-            }
+            Some(end) => self.relation(end, &answer.messages, strict_after).await?,
+            None if answer.end.is_some() && snapshot.delta => return Ok(None),
+            None => Relation::Extends { from: 0 },
         };
         if snapshot.messages.is_empty() && !snapshot.delta && !snapshot.compacted {
             // An engine that holds nothing has lost what it had; nothing is to be learned from it.
