@@ -1,5 +1,5 @@
-//! What the service does for itself, in the background: it forgets old receipts, purges deleted sessions, sweeps logs
-//! that nobody names, and shortens paths.
+//! What the service does for itself, in the background: it forgets old receipts, resumes, past heads and
+//! engines, purges deleted sessions, sweeps logs that nobody names, and shortens paths.
 //!
 //! The store finds the work, the rules check it again, and every step is one short commit through the same door as any
 //! call: nothing here holds up a writer, and nothing is lost when the process ends in the middle. A failure is logged
@@ -99,9 +99,7 @@ impl Upkeep {
                 if matches!(failed, Some(Error::Unavailable { .. })) {
                     return done;
                 }
-                // Receipts and resumes go in many equal steps.
-                let in_steps = matches!(chore, Chore::ExpireReceipts | Chore::ExpireResumes);
-                if failed.is_some() || !in_steps {
+                if failed.is_some() || !comes_in_steps(&chore) {
                     tried.push(chore);
                 }
             }
@@ -121,30 +119,28 @@ impl Upkeep {
         match chore {
             Chore::Purge(ns, id) => {
                 let session = id.clone();
-                self.commit(ns, UpkeepCommand::Purge { session }).await?;
+                self.keep(ns, UpkeepCommand::Purge { session }).await?;
             }
             Chore::Compact(ns, id) => self.compact(ns, id, stop).await?,
             Chore::Sweep(log) => self.sweep(*log, stop).await?,
             Chore::ExpireReceipts => {
                 let before = self.clock.now().before(RECEIPT_LIFE);
-                self.commit(&nowhere()?, UpkeepCommand::ExpireReceipts { before })
+                self.keep(&nowhere()?, UpkeepCommand::ExpireReceipts { before })
                     .await?;
             }
             Chore::ExpireResumes => {
                 let before = self.clock.now().before(RESUME_LIFE);
-                self.commit(&nowhere()?, UpkeepCommand::ExpireResumes { before })
+                self.keep(&nowhere()?, UpkeepCommand::ExpireResumes { before })
                     .await?;
             }
             Chore::ExpireHead(ns, session, revision) => {
-                let command = UpkeepCommand::ExpireHead {
-                    session: session.clone(),
-                    revision: *revision,
-                };
-                self.commit(ns, command).await?;
+                let (session, revision) = (session.clone(), *revision);
+                self.keep(ns, UpkeepCommand::ExpireHead { session, revision })
+                    .await?;
             }
             Chore::ForgetEngine(ns, id) => {
-                let command = EngineCommand::Forget { id: id.clone() };
-                self.commit_any(ns, Command::Engine(command)).await?;
+                let forget = EngineCommand::Forget { id: id.clone() };
+                self.commit(ns, Command::Engine(forget)).await?;
             }
         }
         Ok(())
@@ -153,7 +149,7 @@ impl Upkeep {
     async fn sweep(&self, log: LogId, stop: &CancellationToken) -> Result<(), Error> {
         let ns = nowhere()?;
         for _ in 0..SWEEP_COMMITS_MAX {
-            let more = self.commit(&ns, UpkeepCommand::Sweep { log }).await?;
+            let more = self.keep(&ns, UpkeepCommand::Sweep { log }).await?;
             if more == More::Done || stop.is_cancelled() {
                 break;
             }
@@ -161,11 +157,11 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn commit(&self, ns: &Namespace, command: UpkeepCommand) -> Result<More, Error> {
-        self.commit_any(ns, Command::Upkeep(command)).await
+    async fn keep(&self, ns: &Namespace, command: UpkeepCommand) -> Result<More, Error> {
+        self.commit(ns, Command::Upkeep(command)).await
     }
 
-    async fn commit_any(&self, ns: &Namespace, command: Command) -> Result<More, Error> {
+    async fn commit(&self, ns: &Namespace, command: Command) -> Result<More, Error> {
         let proposal = Proposal {
             namespace: ns.clone(),
             request: None,
@@ -182,6 +178,18 @@ impl Upkeep {
 /// The namespace of commands that name none.
 fn nowhere() -> Result<Namespace, Error> {
     Namespace::parse("").map_err(|invalid: Invalid| Error::Refused(Refusal::from(invalid)))
+}
+
+/// Whether doing it once may leave as much again to do.
+fn comes_in_steps(chore: &Chore) -> bool {
+    match chore {
+        Chore::ExpireReceipts | Chore::ExpireResumes => true,
+        Chore::Purge(..)
+        | Chore::Compact(..)
+        | Chore::Sweep(_)
+        | Chore::ExpireHead(..)
+        | Chore::ForgetEngine(..) => false,
+    }
 }
 
 fn name(chore: &Chore) -> (&'static str, String) {

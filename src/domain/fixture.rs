@@ -5,12 +5,14 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::message::Opening;
-use super::proposal::{Command, Request, SessionCommand, ThreadCommand, UpkeepCommand};
+use super::proposal::{
+    Command, EngineCommand, Request, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
+};
 use super::title::{self, Title};
 use super::turn::{ItemKind, NewItem, Status};
 use super::{
-    CallKey, Digest, EntryId, ItemId, MessageFacts, Namespace, NewEntry, Proposal, RequestId, Role,
-    SessionId, ThreadId, Time, TurnId, Usage, entry::Payload,
+    CallKey, Digest, EngineId, EntryId, ItemId, MessageFacts, Namespace, NewEntry, Proposal, RequestId,
+    ResumeId, Role, SessionId, ThreadId, Time, TurnId, Usage, entry::Payload,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -39,6 +41,16 @@ pub(crate) fn turn(id: &str) -> TurnId {
 /// An item's id.
 pub(crate) fn item(id: &str) -> ItemId {
     ItemId::parse(id, "item_id").expect("valid")
+}
+
+/// An engine's id.
+pub(crate) fn engine(id: &str) -> EngineId {
+    EngineId::parse(id, "engine_id").expect("valid")
+}
+
+/// A resume's id.
+pub(crate) fn resume(id: &str) -> ResumeId {
+    ResumeId::parse(id, "resume_id").expect("valid")
 }
 
 /// An entry's id.
@@ -177,6 +189,16 @@ pub(crate) fn to_session(command: SessionCommand) -> Proposal {
 /// A proposal about a thread, likewise.
 pub(crate) fn to_thread(command: ThreadCommand) -> Proposal {
     proposal(Command::Thread(command))
+}
+
+/// A proposal about an engine, likewise.
+pub(crate) fn to_engine(command: EngineCommand) -> Proposal {
+    proposal(Command::Engine(command))
+}
+
+/// A proposal about a resume, likewise.
+pub(crate) fn to_resume(command: ResumeCommand) -> Proposal {
+    proposal(Command::Resume(command))
 }
 
 /// A proposal of upkeep, likewise.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::engine::Engine;
 use super::id::{EngineId, Namespace, ResumeId, SessionId, ThreadId};
 use super::path::Tip;
+use super::session::{ROW_BYTES, label_bytes};
 use super::time::Time;
 
 /// Attempts at one resume; when the engine of the last one leaves, the resume has failed.
@@ -173,7 +174,8 @@ pub struct Resume {
     pub attempt: u32,
     /// Which seed this is: another engine, or the same one from the start, gets another.
     pub seed: u32,
-    /// The end of the session that is seeded, once an attempt has begun.
+    /// The end of the session that is seeded, once an attempt has begun and until the resume ends: its log
+    /// is named so long.
     pub source: Option<Tip>,
     /// Why it failed.
     pub failure: Option<Failure>,
@@ -195,6 +197,24 @@ impl Resume {
     pub fn is_newer_than(&self, other: &Self) -> bool {
         let place = |resume: &Self| (resume.state.rank(), resume.attempt, resume.written);
         place(self) > place(other)
+    }
+
+    /// The bytes that a page counts for it.
+    pub fn text_bytes(&self) -> usize {
+        let wish = &self.wish;
+        let texts = [&wish.model, &wish.mode, &wish.task_type];
+        let failure = match &self.failure {
+            Some(Failure::Declined(status)) => status.len(),
+            Some(Failure::EngineFault { rule }) => rule.len(),
+            Some(
+                Failure::EngineLost { .. } | Failure::SessionDeleted | Failure::Moved | Failure::Damaged,
+            )
+            | None => 0,
+        };
+        ROW_BYTES
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + label_bytes(&wish.labels)
+            + failure
     }
 
     /// Where it stands among resumes, the newest first.

@@ -159,11 +159,11 @@ impl Service {
     }
 
     /// The preview of a session that ends at a cut: of the last user text before it.
-    pub(super) async fn preview_at(&self, source: &Tip, cut: &Tally) -> Result<String, Error> {
+    pub(super) async fn preview_at(&self, tip: &Tip, cut: &Tally) -> Result<String, Error> {
         if cut.last_user_text == Seq::ZERO {
             return Ok(String::new());
         }
-        let meta = self.store.entry_meta(&source.log, cut.last_user_text).await?;
+        let meta = self.store.entry_meta(&tip.log, cut.last_user_text).await?;
         Ok(meta.and_then(|meta| meta.mark.preview).unwrap_or_default())
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::body;
 use crate::domain::id::{EntryId, Revision};
 use crate::domain::limits::{MOVED_RETRIES_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX};
-use crate::domain::proposal::{self, Cut, SessionCommand};
+use crate::domain::proposal::{self, Cut, SessionCommand, Written};
 use crate::domain::query::{self, Bound};
 use crate::domain::save::{Plan, plan, target};
 use crate::domain::title::Title;
@@ -115,25 +115,23 @@ impl Service {
             base,
             back_to,
         } = plan(&thread, session.as_deref())?;
-        let mut cut = match (&from, back_to) {
-            (Some(end), Some(seq)) => {
-                let tally = self.tally_at(end, seq).await?;
-                let preview = self.preview_at(end, &tally).await?;
-                Some(Cut { tally, preview })
-            }
-            (Some(_) | None, _) => None,
+        let cut = match (back_to, &from) {
+            (Some(seq), Some(from)) => Some(self.cut_at(from, seq).await?),
+            (None, _) | (Some(_), None) => None,
         };
-        let kept = from.as_ref().zip(cut.as_ref()).map(|(end, cut)| Tip {
-            log: end.log.clone(),
-            tally: cut.tally.clone(),
-        });
-        let onto = kept.as_ref().or(from.as_ref()).or(base.as_ref());
-        let mut staging = Staging::onto(self, ns.clone(), onto);
-        self.messages_of(&thread, after, onto, &mut staging).await?;
-        if staging.is_empty() && cut.take().is_some() {
-            // Nothing was written down of the turn that a snapshot caught: what the snapshot has of it stays.
-            staging = Staging::onto(self, ns.clone(), from.as_ref());
-        }
+        let onto = match (&cut, &from) {
+            (Some(cut), Some(from)) => Some(Tip {
+                log: from.log.clone(),
+                tally: cut.tally.clone(),
+            }),
+            (None, from) => from.clone().or(base),
+            (Some(_), None) => None,
+        };
+        let mut staging = Staging::onto(self, ns.clone(), onto.as_ref());
+        self.messages_of(&thread, after, onto.as_ref(), &mut staging)
+            .await?;
+        let written = staging.finish().await?;
+        let cut = cut.filter(|_| !is_empty(&written));
         let command = proposal::Save {
             thread: thread.id.clone(),
             journal: thread.journal,
@@ -144,9 +142,16 @@ impl Service {
             expected: save.expected,
             from,
             cut,
-            written: staging.finish().await?,
+            written,
         };
         Ok(Command::Session(SessionCommand::Save(Box::new(command))))
+    }
+
+    /// A place that a session goes back to: what a snapshot in mid-turn left after it is written anew.
+    async fn cut_at(&self, from: &Tip, seq: Seq) -> Result<Cut, Error> {
+        let tally = self.tally_at(from, seq).await?;
+        let preview = self.preview_at(from, &tally).await?;
+        Ok(Cut { tally, preview })
     }
 
     /// Rebuilds messages from the thread's items after `after`, a page a read.
@@ -223,5 +228,12 @@ impl Service {
         };
         let ids: Vec<EntryId> = items.iter().map(|item| EntryId::from(&item.id)).collect();
         Ok(self.store.known_entries(tip, &ids).await?)
+    }
+}
+
+fn is_empty(written: &Written) -> bool {
+    match written {
+        Written::Inline { entries, .. } => entries.is_empty(),
+        Written::Staged { .. } => false,
     }
 }

@@ -55,11 +55,6 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Whether nothing was pushed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && !self.staged
-    }
-
     /// What the commit is to write.
     pub(super) async fn finish(mut self) -> Result<Written, Error> {
         if !self.staged {

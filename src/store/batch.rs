@@ -103,9 +103,8 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
 }
 
 fn resume(effect: &Effect) -> Option<&Arc<Resume>> {
-    if let Effect::PutResume(resume) = effect {
-        Some(resume)
-    } else {
-        None
+    match effect {
+        Effect::PutResume(resume) => Some(resume),
+        _ => None,
     }
 }

@@ -12,7 +12,6 @@ use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey, ThreadKey};
-use crate::domain::session::ROW_BYTES;
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt,
     RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
@@ -24,6 +23,7 @@ use super::{Chore, Committed, Error, Store};
 
 use tables::Tables;
 
+mod engines;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -222,7 +222,7 @@ impl Store for Memory {
     }
 
     async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
-        Ok(self.tables().engines.get(&(ns.clone(), id.clone())).cloned())
+        Ok(self.tables().engine(ns, id))
     }
 
     async fn engines(
@@ -231,23 +231,19 @@ impl Store for Memory {
         rows: usize,
     ) -> Result<Vec<Arc<Engine>>, Error> {
         let tables = self.tables();
-        let rest = tables
+        let later = tables
             .engines
             .iter()
             .filter(|(key, _)| after.is_none_or(|after| *key > after));
-        Ok(rest.take(rows).map(|(_, engine)| engine.clone()).collect())
+        Ok(later.map(|(_, engine)| engine.clone()).take(rows).collect())
     }
 
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
-        let tables = self.tables();
-        let held = tables.threads.values().filter(|thread| {
-            thread.namespace == *ns && thread.engine.as_ref() == Some(engine) && thread.epoch == epoch
-        });
-        Ok(held.count() as u64)
+        Ok(self.tables().threads_held(ns, engine, epoch))
     }
 
     async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
-        Ok(self.tables().resumes.get(&(ns.clone(), id.clone())).cloned())
+        Ok(self.tables().resume(ns, id))
     }
 
     async fn resumes(
@@ -257,18 +253,19 @@ impl Store for Memory {
         bound: Bound,
     ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
         let tables = self.tables();
-        let mut rows: Vec<Arc<Resume>> = tables
-            .resumes
-            .values()
-            .filter(|row| query.admits(row))
-            .cloned()
-            .collect();
-        rows.sort_by_key(|resume| std::cmp::Reverse(resume.key()));
-        rows.retain(|resume| after.is_none_or(|after| resume.key() < *after));
-        let full = rows_within(rows.iter().map(|_| ROW_BYTES), bound);
-        let next = (full < rows.len()).then(|| rows[full - 1].key());
-        rows.truncate(full);
-        Ok(Page { rows, next })
+        let admitted = tables.resumes.values().filter(|resume| query.admits(resume));
+        let mut keyed: Vec<_> = admitted.map(|resume| (resume.key(), resume.clone())).collect();
+        keyed.sort_by(|(a, _), (b, _)| b.cmp(a));
+        if let Some(after) = after {
+            keyed.retain(|(key, _)| key < after);
+        }
+        let full = rows_within(keyed.iter().map(|(_, resume)| resume.text_bytes()), bound);
+        let next = (full < keyed.len()).then(|| keyed[full - 1].0.clone());
+        keyed.truncate(full);
+        Ok(Page {
+            rows: keyed.into_iter().map(|(_, resume)| resume).collect(),
+            next,
+        })
     }
 
     async fn past_head(
@@ -277,8 +274,7 @@ impl Store for Memory {
         session: &SessionId,
         revision: Revision,
     ) -> Result<Option<Arc<PastHead>>, Error> {
-        let key = (ns.clone(), session.clone(), revision.0);
-        Ok(self.tables().past_heads.get(&key).cloned())
+        Ok(self.tables().past_head(ns, session, revision))
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

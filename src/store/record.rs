@@ -24,7 +24,9 @@ pub(crate) mod thread;
 pub(crate) mod turn;
 
 pub(crate) use code::Code;
+pub(crate) use engine::EngineRow;
 pub(crate) use entry::EntryRow;
+pub(crate) use resume::ResumeRow;
 pub(crate) use session::SessionRow;
 pub(crate) use thread::ThreadRow;
 pub(crate) use turn::{ItemRow, TurnRow};

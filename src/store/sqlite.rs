@@ -35,6 +35,7 @@ mod entries;
 mod items;
 mod logs;
 mod open;
+mod past_heads;
 mod readers;
 mod receipts;
 mod resumes;
@@ -229,8 +230,8 @@ impl Store for Sqlite {
     }
 
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
-        let (ns, id) = (ns.clone(), engine.clone());
-        let job = move |conn: &_| engines::threads_held(conn, &ns, &id, epoch);
+        let (ns, engine) = (ns.clone(), engine.clone());
+        let job = move |conn: &_| engines::threads_held(conn, &ns, &engine, epoch);
         self.readers.read("counting an engine's threads", job).await
     }
 
@@ -248,7 +249,7 @@ impl Store for Sqlite {
         bound: Bound,
     ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
         let (query, after) = (query.clone(), after.cloned());
-        let job = move |conn: &_| resumes::page(conn, &query, after.as_ref(), bound);
+        let job = move |conn: &_| walk::resumes(conn, &query, after.as_ref(), bound);
         self.readers.read("listing resumes", job).await
     }
 
@@ -259,7 +260,7 @@ impl Store for Sqlite {
         revision: Revision,
     ) -> Result<Option<Arc<PastHead>>, Error> {
         let (ns, session) = (ns.clone(), session.clone());
-        let job = move |conn: &_| engines::past_head(conn, &ns, &session, revision);
+        let job = move |conn: &_| past_heads::past_head(conn, &ns, &session, revision);
         self.readers.read("reading a past head", job).await
     }
 

@@ -73,7 +73,7 @@ impl Upkeep {
                 return Err(broken(from.id));
             };
             let log = log.clone();
-            self.commit(ns, UpkeepCommand::Stage { log, after, entries })
+            self.keep(ns, UpkeepCommand::Stage { log, after, entries })
                 .await?;
             after = end;
         }
@@ -100,10 +100,7 @@ impl Upkeep {
             }
             let to = Arc::new(self.log_over(whole(parts, &session))?);
             let session = id.clone();
-            match self
-                .commit(ns, UpkeepCommand::Compact { session, from, to })
-                .await
-            {
+            match self.keep(ns, UpkeepCommand::Compact { session, from, to }).await {
                 Err(Error::Refused(Refusal::Moved { .. })) => {}
                 other => return other.map(|_| ()),
             }

@@ -36,16 +36,16 @@ fn verdict(refusal: &Refusal) -> (Code, Why) {
             (Aborted, Why::RevisionMismatch)
         }
         Refusal::StagingLost => (Aborted, Why::StagingLost),
-        Refusal::StaleEpoch { .. } | Refusal::EngineSuperseded { .. } => (Aborted, Why::StaleEpoch),
         Refusal::ThreadMoved { .. } => (Aborted, Why::RevisionMismatch),
-        Refusal::EngineNotAttached { .. } => (FailedPrecondition, Why::EngineNotAttached),
-        Refusal::NoLiveThread => (FailedPrecondition, Why::NoLiveThread),
-        Refusal::NoEngine => (FailedPrecondition, Why::NoEngine),
-        Refusal::ResumeEnded { .. } => (FailedPrecondition, Why::ResumeEnded),
+        Refusal::StaleEpoch { .. } | Refusal::EngineSuperseded { .. } => (Aborted, Why::StaleEpoch),
         Refusal::SessionDiverged { .. } => (Aborted, Why::SessionDiverged),
         Refusal::SessionDeleted { .. } => (FailedPrecondition, Why::SessionDeleted),
         Refusal::SessionOwned { .. } => (FailedPrecondition, Why::SessionOwned),
         Refusal::ThreadOwned { .. } => (FailedPrecondition, Why::ThreadOwned),
+        Refusal::EngineNotAttached { .. } => (FailedPrecondition, Why::EngineNotAttached),
+        Refusal::NoLiveThread => (FailedPrecondition, Why::NoLiveThread),
+        Refusal::NoEngine => (FailedPrecondition, Why::NoEngine),
+        Refusal::ResumeEnded { .. } => (FailedPrecondition, Why::ResumeEnded),
         Refusal::ThreadClosed { .. } => (FailedPrecondition, Why::ThreadClosed),
         Refusal::ThreadEmpty { .. } => (FailedPrecondition, Why::ThreadEmpty),
         Refusal::TurnInProgress { .. } => (FailedPrecondition, Why::TurnInProgress),
@@ -106,6 +106,9 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
         Refusal::StaleEpoch { thread, current } => {
             vec![("thread_id", thread.to_string()), ("epoch", current.to_string())]
         }
+        Refusal::EngineSuperseded { engine, current } => {
+            vec![("engine_id", engine.to_string()), ("epoch", current.to_string())]
+        }
         Refusal::SessionDiverged { session, thread }
         | Refusal::SessionOwned {
             session,
@@ -131,24 +134,21 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
         } => {
             vec![("thread_id", thread.to_string()), ("turn_id", turn.to_string())]
         }
-        Refusal::EngineSuperseded { engine, current } => {
-            vec![("engine_id", engine.to_string()), ("epoch", current.to_string())]
-        }
-        Refusal::ResumeEnded { resume } => vec![("resume_id", resume.to_string())],
         Refusal::ThreadClosed { thread }
         | Refusal::ThreadEmpty { thread }
         | Refusal::ThreadMoved { thread }
         | Refusal::EngineNotAttached { thread }
         | Refusal::TurnInProgress { thread, turn: None } => vec![("thread_id", thread.to_string())],
         Refusal::TurnFinished { turn } => vec![("turn_id", turn.to_string())],
+        Refusal::ResumeEnded { resume } => vec![("resume_id", resume.to_string())],
         Refusal::ItemFinished { item } => vec![("item_id", item.to_string())],
         Refusal::ForkPointOutOfRange { count } | Refusal::IndexOutOfRange { count } => {
             vec![("count", count.to_string())]
         }
         Refusal::RequestIdReused
+        | Refusal::StagingLost
         | Refusal::NoLiveThread
         | Refusal::NoEngine
-        | Refusal::StagingLost
         | Refusal::ForkPointNotUserMessage
         | Refusal::ForkPointNotAssistantMessage
         | Refusal::ForkPointOpenToolCall
@@ -177,12 +177,13 @@ fn detailed(draft: Draft, refusal: &Refusal) -> Draft {
         | Refusal::ThreadEmpty { thread }
         | Refusal::EngineNotAttached { thread }
         | Refusal::TurnInProgress { thread, turn: None } => draft.precondition(thread),
-        Refusal::NoLiveThread | Refusal::NoEngine => draft.precondition(&"engines"),
-        Refusal::ResumeEnded { resume } => draft.precondition(resume),
         Refusal::TurnInProgress { turn: Some(turn), .. } | Refusal::TurnFinished { turn } => {
             draft.precondition(turn)
         }
         Refusal::ItemFinished { item } => draft.precondition(item),
+        Refusal::ResumeEnded { resume } => draft.precondition(resume),
+        Refusal::NoLiveThread => draft.precondition(&"threads"),
+        Refusal::NoEngine => draft.precondition(&"engines"),
         Refusal::Moved { .. } | Refusal::ThreadMoved { .. } | Refusal::StagingLost => draft.retry(),
         Refusal::RevisionMismatch { .. }
         | Refusal::EtagMismatch { .. }

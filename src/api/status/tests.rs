@@ -5,7 +5,7 @@ use tonic_types::ErrorDetail;
 
 use super::*;
 use crate::domain::session::Etag;
-use crate::domain::{EngineId, ItemId, SessionId, ThreadId, TurnId};
+use crate::domain::{EngineId, ItemId, ResumeId, SessionId, ThreadId, TurnId};
 use crate::domain::{Invalid, Noun, Refusal};
 
 fn session() -> SessionId {
@@ -151,6 +151,41 @@ fn refusals() {
             "REVISION_MISMATCH [session_id=s] retry",
         ),
         (Refusal::StagingLost, Aborted, "STAGING_LOST [] retry"),
+        (
+            Refusal::EngineSuperseded {
+                engine: owner.clone(),
+                current: 7,
+            },
+            Aborted,
+            "STALE_EPOCH [engine_id=e epoch=7] ",
+        ),
+        (
+            Refusal::EngineNotAttached { thread: thread() },
+            FailedPrecondition,
+            "ENGINE_NOT_ATTACHED [thread_id=t] pre:ENGINE_NOT_ATTACHED:t",
+        ),
+        (
+            Refusal::NoLiveThread,
+            FailedPrecondition,
+            "NO_LIVE_THREAD [] pre:NO_LIVE_THREAD:threads",
+        ),
+        (
+            Refusal::NoEngine,
+            FailedPrecondition,
+            "NO_ENGINE [] pre:NO_ENGINE:engines",
+        ),
+        (
+            Refusal::ThreadMoved { thread: thread() },
+            Aborted,
+            "REVISION_MISMATCH [thread_id=t] retry",
+        ),
+        (
+            Refusal::ResumeEnded {
+                resume: ResumeId::parse("r", "id").expect("valid"),
+            },
+            FailedPrecondition,
+            "RESUME_ENDED [resume_id=r] pre:RESUME_ENDED:r",
+        ),
         (
             Refusal::StaleEpoch {
                 thread: thread(),

@@ -73,6 +73,7 @@ fn ended(resume: &Resume, step: Step, failure: Option<&Failure>, now: Time) -> (
     let mut effects: Vec<Effect> = loosened(resume.source.as_ref(), now).collect();
     let after = Resume {
         state,
+        source: None,
         failure: failure.cloned(),
         end_time: Some(now),
         ..resume.clone()
@@ -257,6 +258,7 @@ fn take(facts: &Facts, ns: &Namespace, seat: &Seat, now: Time) -> Ruling {
     }
     let after = Resume {
         state,
+        source: None,
         written: resume.total,
         end_time: Some(now),
         ..Resume::clone(resume)

@@ -352,8 +352,8 @@ async fn a_page_ends_at_its_bytes_and_goes_on_within_a_message() {
             bytes: 1_000,
         };
         let ns = f::namespace();
-        let page = service.list_items(&ns, &thread, None, after, bound).await;
-        let page = page.expect("a page");
+        let page = service.list_items(&ns, &thread, None, after, bound);
+        let page = page.await.expect("a page");
         let bytes: usize = page.items.iter().map(|item| item.body.len()).sum();
         assert!(bytes <= 1_000 && !page.items.is_empty());
         seen += page.items.len();

@@ -255,6 +255,7 @@ impl Desk {
             title: None,
             expected: None,
             from,
+            cut: None,
             written: Written::Inline {
                 log: self.log(),
                 entries,

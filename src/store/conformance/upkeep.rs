@@ -37,6 +37,9 @@ async fn tidied(desk: &Desk) -> usize {
             Chore::Purge(_, session) => UpkeepCommand::Purge { session },
             Chore::Sweep(log) => UpkeepCommand::Sweep { log },
             Chore::ExpireReceipts => UpkeepCommand::ExpireReceipts { before: desk.now() },
+            Chore::ExpireResumes => UpkeepCommand::ExpireResumes { before: desk.now() },
+            Chore::ExpireHead(_, session, revision) => UpkeepCommand::ExpireHead { session, revision },
+            Chore::ForgetEngine(_, engine) => panic!("{engine} was never attached"),
             Chore::Compact(_, session) => panic!("{session} is short"),
         };
         desk.done(f::to_upkeep(command)).await;

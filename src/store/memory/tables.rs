@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::facts::{Answer, References};
-use crate::domain::limits::{
-    CASCADE_SESSIONS_MAX, ENGINE_LIFE, PAST_HEAD_LIFE, RECEIPT_LIFE, RESUME_LIFE, STAGING_LIFE,
-    SWEEP_ROWS_MAX,
-};
+use crate::domain::limits::{CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_ROWS_MAX};
 use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
@@ -25,13 +22,13 @@ pub(super) struct Tables {
     pub(super) threads: BTreeMap<(Namespace, ThreadId), Arc<Thread>>,
     pub(super) turns: BTreeMap<(LogId, TurnId), Arc<Turn>>,
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
-    pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
-    pub(super) resumes: BTreeMap<(Namespace, ResumeId), Arc<Resume>>,
-    pub(super) past_heads: BTreeMap<(Namespace, SessionId, u64), Arc<PastHead>>,
-    epochs: BTreeMap<Namespace, u64>,
     entries: BTreeMap<(LogId, Seq), Entry>,
     logs: BTreeMap<LogId, Arc<Log>>,
-    loose: BTreeMap<LogId, Time>,
+    pub(super) loose: BTreeMap<LogId, Time>,
+    pub(super) epochs: BTreeMap<Namespace, u64>,
+    pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
+    pub(super) resumes: BTreeMap<(Namespace, ResumeId), Arc<Resume>>,
+    pub(super) past_heads: BTreeMap<(Namespace, SessionId, Revision), Arc<PastHead>>,
 }
 
 impl Answers for Tables {
@@ -46,11 +43,11 @@ impl Answers for Tables {
             Need::References(id) => Answer::References(self.references(*id)),
             Need::Thread(ns, id) => Answer::Thread(self.threads.get(&(ns.clone(), id.clone())).cloned()),
             Need::Turn(journal, id) => Answer::Turn(self.turns.get(&(*journal, id.clone())).cloned()),
-            Need::Epoch(ns) => Answer::Epoch(self.epochs.get(ns).copied().unwrap_or_default()),
-            Need::Engine(ns, id) => Answer::Engine(self.engines.get(&(ns.clone(), id.clone())).cloned()),
-            Need::Resume(ns, id) => Answer::Resume(self.resumes.get(&(ns.clone(), id.clone())).cloned()),
-            Need::OpenResume(ns, session) => Answer::Resume(self.open_resume(ns, session)),
             Need::Items(journal, turn, ids) => Answer::Items(self.item_marks(*journal, turn, ids)),
+            Need::Epoch(ns) => Answer::Epoch(self.epochs.get(ns).copied().unwrap_or_default()),
+            Need::Engine(ns, id) => Answer::Engine(self.engine(ns, id)),
+            Need::Resume(ns, id) => Answer::Resume(self.resume(ns, id)),
+            Need::OpenResume(ns, session) => Answer::Resume(self.open_resume(ns, session)),
         })
     }
 }
@@ -82,10 +79,7 @@ impl Tables {
                     .insert((thread.namespace.clone(), thread.id.clone()), thread);
             }
             Effect::RemoveThread(ns, id) => drop(self.threads.remove(&(ns, id))),
-            Effect::PutPastHead(head) => {
-                let key = (head.namespace.clone(), head.session.clone(), head.revision.0);
-                self.past_heads.insert(key, head);
-            }
+            Effect::PutPastHead(head) => self.put_past_head(head),
             Effect::DropPastHeads {
                 namespace,
                 session,
@@ -98,7 +92,7 @@ impl Tables {
                     .insert((engine.namespace.clone(), engine.id.clone()), engine);
             }
             Effect::RemoveEngine(ns, id) => drop(self.engines.remove(&(ns, id))),
-            Effect::PutResume(resume) => self.put_resume(&resume),
+            Effect::PutResume(resume) => self.put_resume(resume),
             Effect::DropResumes { before } => self.drop_resumes(before),
             Effect::PutTurn(turn) => drop(self.turns.insert((turn.journal, turn.id.clone()), turn)),
             Effect::PutItems(items) => {
@@ -170,81 +164,10 @@ impl Tables {
             .into_iter()
             .chain(purges)
             .chain(loose)
-            .chain(self.expired(now))
             .chain(long)
+            .chain(self.expired(now))
             .take(rows)
             .collect()
-    }
-
-    fn expired(&self, now: Time) -> impl Iterator<Item = Chore> {
-        let before = move |life| now.before(life);
-        let ended = |resume: &Arc<Resume>| resume.end_time.is_some_and(|end| end < before(RESUME_LIFE));
-        let resumes = self.resumes.values().any(ended).then_some(Chore::ExpireResumes);
-        let left = self
-            .past_heads
-            .values()
-            .filter(move |head| head.time < before(PAST_HEAD_LIFE));
-        let heads =
-            left.map(|head| Chore::ExpireHead(head.namespace.clone(), head.session.clone(), head.revision));
-        let owns = |engine: &Engine| {
-            let mut threads = self.threads.values();
-            threads.any(|thread| {
-                thread.namespace == engine.namespace && thread.engine.as_ref() == Some(&engine.id)
-            })
-        };
-        let gone = self.engines.values().filter(move |engine| {
-            engine.detach_time.is_some_and(|time| time < before(ENGINE_LIFE)) && !owns(engine)
-        });
-        let engines = gone.map(|engine| Chore::ForgetEngine(engine.namespace.clone(), engine.id.clone()));
-        resumes.into_iter().chain(heads).chain(engines)
-    }
-
-    fn open_resume(&self, ns: &Namespace, session: &SessionId) -> Option<Arc<Resume>> {
-        let mut resumes = self.resumes.values();
-        let open = resumes
-            .find(|resume| resume.namespace == *ns && resume.session == *session && !resume.state.is_end());
-        open.cloned()
-    }
-
-    /// One that has ended names no log any more.
-    fn put_resume(&mut self, resume: &Arc<Resume>) {
-        let mut kept = Resume::clone(resume);
-        if kept.state.is_end() {
-            kept.source = None;
-        }
-        self.resumes
-            .insert((kept.namespace.clone(), kept.id.clone()), Arc::new(kept));
-    }
-
-    fn drop_resumes(&mut self, before: Time) {
-        let old = self
-            .resumes
-            .iter()
-            .filter(|(_, resume)| resume.end_time.is_some_and(|end| end < before));
-        let old: Vec<_> = old.map(|(key, _)| key.clone()).take(SWEEP_ROWS_MAX).collect();
-        for key in old {
-            self.resumes.remove(&key);
-        }
-    }
-
-    fn drop_past_heads(
-        &mut self,
-        ns: &Namespace,
-        session: &SessionId,
-        revision: Option<Revision>,
-        time: Time,
-    ) {
-        let is_meant = |head: &PastHead| {
-            head.namespace == *ns
-                && head.session == *session
-                && revision.is_none_or(|revision| revision == head.revision)
-        };
-        let logs: Vec<LogId> = (self.past_heads.values())
-            .filter(|head| is_meant(head))
-            .map(|head| head.tip.log.id)
-            .collect();
-        self.past_heads.retain(|_, head| !is_meant(head));
-        self.loose.extend(logs.into_iter().map(|log| (log, time)));
     }
 
     fn family(&self, ns: &Namespace, id: &SessionId) -> Vec<SessionId> {
@@ -317,17 +240,10 @@ impl Tables {
             .map(|turn| Seq(turn.number))
             .max();
         References {
-            named: heads || threads || self.is_held(id),
+            named: heads || threads || self.names(id),
             inherited_to: parts.map(|part| part.to).max(),
             last: entries.max(items).max(turns).unwrap_or(Seq::ZERO),
         }
-    }
-
-    /// A past head names a log, or a resume that has not ended.
-    fn is_held(&self, id: LogId) -> bool {
-        let mut resumes = self.resumes.values();
-        self.past_heads.values().any(|head| head.tip.log.id == id)
-            || resumes.any(|resume| resume.source.as_ref().is_some_and(|source| source.log.id == id))
     }
 
     fn drop_receipts(&mut self, before: Time) {

@@ -142,6 +142,44 @@ impl Store for Batched {
         self.written().items(journal, query, bound).await
     }
 
+    async fn engine(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
+        self.written().engine(ns, id).await
+    }
+
+    async fn engines(
+        &self,
+        after: Option<&(Namespace, EngineId)>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        self.written().engines(after, rows).await
+    }
+
+    async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
+        self.written().threads_held(ns, engine, epoch).await
+    }
+
+    async fn resume(&self, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
+        self.written().resume(ns, id).await
+    }
+
+    async fn resumes(
+        &self,
+        query: &query::Resumes,
+        after: Option<&ResumeKey>,
+        bound: Bound,
+    ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
+        self.written().resumes(query, after, bound).await
+    }
+
+    async fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Result<Option<Arc<PastHead>>, Error> {
+        self.written().past_head(ns, session, revision).await
+    }
+
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
         self.written().chores(now, rows).await
     }

@@ -41,13 +41,6 @@ enum Stored<'a> {
         created: bool,
         delta: bool,
     },
-    Engine {
-        engine: &'a str,
-        epoch: u64,
-    },
-    Resume {
-        resume: &'a str,
-    },
     Forked {
         session: &'a str,
         source: &'a str,
@@ -64,6 +57,13 @@ enum Stored<'a> {
         thread: &'a str,
         first: u64,
         last: u64,
+    },
+    Engine {
+        engine: &'a str,
+        epoch: u64,
+    },
+    Resume {
+        resume: &'a str,
     },
     Kept {
         more: bool,
@@ -131,13 +131,6 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 created: *created,
                 delta: *delta,
             },
-            Outcome::Engine { engine, epoch } => Self::Engine {
-                engine: engine.as_str(),
-                epoch: *epoch,
-            },
-            Outcome::Resume { resume } => Self::Resume {
-                resume: resume.as_str(),
-            },
             Outcome::Forked {
                 session,
                 source,
@@ -163,6 +156,13 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 thread: thread.as_str(),
                 first: first.0,
                 last: last.0,
+            },
+            Outcome::Engine { engine, epoch } => Self::Engine {
+                engine: engine.as_str(),
+                epoch: *epoch,
+            },
+            Outcome::Resume { resume } => Self::Resume {
+                resume: resume.as_str(),
             },
             Outcome::Kept { more } => Self::Kept {
                 more: *more == More::Left,
@@ -212,13 +212,6 @@ impl TryFrom<Stored<'_>> for Outcome {
                 created,
                 delta,
             },
-            Stored::Engine { engine, epoch } => Self::Engine {
-                engine: EngineId::parse(engine, "engine_id")?,
-                epoch,
-            },
-            Stored::Resume { resume } => Self::Resume {
-                resume: ResumeId::parse(resume, "resume_id")?,
-            },
             Stored::Forked {
                 session: id,
                 source,
@@ -246,6 +239,13 @@ impl TryFrom<Stored<'_>> for Outcome {
                 thread: thread(id)?,
                 first: Seq(first),
                 last: Seq(last),
+            },
+            Stored::Engine { engine, epoch } => Self::Engine {
+                engine: EngineId::parse(engine, "engine_id")?,
+                epoch,
+            },
+            Stored::Resume { resume } => Self::Resume {
+                resume: ResumeId::parse(resume, "resume_id")?,
             },
             Stored::Kept { more } => Self::Kept {
                 more: if more { More::Left } else { More::Done },
@@ -282,13 +282,13 @@ mod tests {
             },
             Outcome::Snapshot {
                 session: session.clone(),
-                message_count: 1_000_000,
+                message_count: 9,
                 created: false,
                 delta: true,
             },
             Outcome::Engine {
                 engine: EngineId::parse(&"e".repeat(36), "id").expect("valid"),
-                epoch: 9,
+                epoch: 1_000_000,
             },
             Outcome::Resume {
                 resume: ResumeId::parse(&"r".repeat(36), "id").expect("valid"),

@@ -20,8 +20,8 @@ pub(crate) struct TurnRow<'a> {
     pub(crate) start_time: i64,
     pub(crate) end_time: Option<i64>,
     pub(crate) open_items: i64,
-    pub(crate) epoch: i64,
     pub(crate) change: i64,
+    pub(crate) epoch: i64,
 }
 
 /// An item's columns but the body.
@@ -51,8 +51,8 @@ impl<'a> From<&'a Turn> for TurnRow<'a> {
             start_time: turn.start_time.0,
             end_time: turn.end_time.map(|time| time.0),
             open_items: column(turn.open_items),
-            epoch: column(turn.epoch),
             change: column(turn.change),
+            epoch: column(turn.epoch),
         }
     }
 }
@@ -74,8 +74,8 @@ impl TryFrom<TurnRow<'_>> for Turn {
             start_time: Time(row.start_time),
             end_time: row.end_time.map(Time),
             open_items: number(row.open_items)?,
-            epoch: number(row.epoch)?,
             change: number(row.change)?,
+            epoch: number(row.epoch)?,
         })
     }
 }

@@ -40,11 +40,11 @@ impl Answers for Asked<'_> {
                 Answer::Thread(thread)
             }
             Need::Turn(journal, id) => Answer::Turn(items::turn(conn, *journal, id)?.map(Arc::new)),
+            Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids)?),
             Need::Epoch(ns) => Answer::Epoch(engines::epoch(conn, ns)?),
             Need::Engine(ns, id) => Answer::Engine(engines::engine(conn, ns, id)?),
             Need::Resume(ns, id) => Answer::Resume(resumes::resume(conn, ns, id)?),
             Need::OpenResume(ns, session) => Answer::Resume(resumes::open(conn, ns, session)?),
-            Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids)?),
         })
     }
 }

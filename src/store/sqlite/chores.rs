@@ -34,6 +34,11 @@ pub(super) fn chores(conn: &Connection, now: Time, rows: usize) -> Result<Vec<Ch
         |columns| Ok(Chore::Sweep(log_id(columns.blob(0)?)?)),
     )?;
     found.add(
+        "SELECT namespace, session_id FROM sessions WHERE path_parts > 64 LIMIT ?1",
+        None,
+        |columns| session(columns).map(|(ns, id)| Chore::Compact(ns, id)),
+    )?;
+    found.add(
         "SELECT 1 FROM resumes WHERE end_time IS NOT NULL AND end_time < ?2 LIMIT min(1, ?1)",
         Some(now.before(RESUME_LIFE)),
         |_| Ok(Chore::ExpireResumes),
@@ -49,18 +54,13 @@ pub(super) fn chores(conn: &Connection, now: Time, rows: usize) -> Result<Vec<Ch
     found.add(
         "SELECT namespace, engine_id FROM engines WHERE detach_time IS NOT NULL AND detach_time < ?2 \
          AND NOT EXISTS (SELECT 1 FROM threads \
-             WHERE threads.namespace = engines.namespace AND threads.engine = engine_id) \
+             WHERE threads.namespace = engines.namespace AND threads.engine = engines.engine_id) \
          ORDER BY detach_time LIMIT ?1",
         Some(now.before(ENGINE_LIFE)),
         |columns| {
             let id = EngineId::parse(columns.text(1)?, "engine_id")?;
             Ok(Chore::ForgetEngine(Namespace::parse(columns.text(0)?)?, id))
         },
-    )?;
-    found.add(
-        "SELECT namespace, session_id FROM sessions WHERE path_parts > 64 LIMIT ?1",
-        None,
-        |columns| session(columns).map(|(ns, id)| Chore::Compact(ns, id)),
     )?;
     Ok(found.chores)
 }

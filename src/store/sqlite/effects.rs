@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::{Change, Stored};
-use super::{engines, entries, items, logs, receipts, resumes, sessions, threads};
+use super::{engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
 use crate::domain::{Effect, Namespace, Session, SessionId, Thread, ThreadId};
 use crate::store::record::tally;
 
@@ -78,13 +78,13 @@ fn write_all(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite
             Effect::RemoveLog(id) => logs::remove(conn, *id)?,
             Effect::Loosen(id, since) => logs::loosen(conn, *id, *since)?,
             Effect::Fasten(id) => logs::fasten(conn, *id)?,
-            Effect::PutPastHead(head) => engines::put_past_head(conn, head)?,
+            Effect::PutPastHead(head) => past_heads::put(conn, head)?,
             Effect::DropPastHeads {
                 namespace,
                 session,
                 revision,
                 time,
-            } => engines::drop_past_heads(conn, namespace, session, *revision, *time)?,
+            } => past_heads::remove(conn, namespace, session, *revision, *time)?,
             Effect::PutEpoch(ns, epoch) => engines::put_epoch(conn, ns, *epoch)?,
             Effect::PutEngine(engine) => engines::put(conn, engine)?,
             Effect::RemoveEngine(ns, id) => engines::remove(conn, ns, id)?,

@@ -39,7 +39,7 @@ pub(super) fn references(conn: &Connection, id: LogId) -> Result<References, Err
             OR EXISTS (SELECT 1 FROM threads WHERE journal = ?1) \
             OR EXISTS (SELECT 1 FROM threads WHERE base_log = ?1) \
             OR EXISTS (SELECT 1 FROM past_heads WHERE log = ?1) \
-            OR EXISTS (SELECT 1 FROM resumes WHERE source_log = ?1), \
+            OR EXISTS (SELECT 1 FROM resumes WHERE source_log = ?1 AND end_time IS NULL), \
         (SELECT max(to_seq) FROM log_edges WHERE part_log = ?1), \
         max(ifnull((SELECT max(seq) FROM entries WHERE log = ?1), 0), \
             ifnull((SELECT max(seq) FROM items WHERE journal = ?1), 0), \

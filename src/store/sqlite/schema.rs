@@ -98,7 +98,7 @@ CREATE TABLE threads (
 ) STRICT;
 CREATE INDEX threads_by_update ON threads (namespace, update_time, thread_id);
 CREATE INDEX threads_by_session ON threads (namespace, session) WHERE session IS NOT NULL;
-CREATE INDEX threads_by_engine ON threads (namespace, engine) WHERE engine IS NOT NULL;
+CREATE INDEX threads_by_engine ON threads (namespace, engine, epoch) WHERE engine IS NOT NULL;
 CREATE INDEX threads_by_journal ON threads (journal);
 CREATE INDEX threads_by_base ON threads (base_log) WHERE base_log IS NOT NULL;
 
@@ -111,7 +111,7 @@ CREATE TABLE thread_texts (
 CREATE TABLE turns (
     journal BLOB NOT NULL, turn_id TEXT NOT NULL, number INTEGER NOT NULL, status INTEGER NOT NULL,
     usage TEXT, error TEXT NOT NULL, start_time INTEGER NOT NULL, end_time INTEGER,
-    open_items INTEGER NOT NULL, epoch INTEGER NOT NULL, change INTEGER NOT NULL,
+    open_items INTEGER NOT NULL, change INTEGER NOT NULL, epoch INTEGER NOT NULL,
     PRIMARY KEY (journal, turn_id)
 ) STRICT;
 CREATE INDEX turns_by_number ON turns (journal, number);
@@ -125,6 +125,13 @@ CREATE TABLE items (
 CREATE INDEX items_by_id ON items (journal, turn_id, item_id, seq);
 CREATE INDEX items_by_change ON items (journal, change);
 
+CREATE TABLE receipts (
+    namespace TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,
+    outcome TEXT NOT NULL, time INTEGER NOT NULL,
+    PRIMARY KEY (namespace, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipts_by_time ON receipts (time);
+
 CREATE TABLE epochs (
     namespace TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -137,18 +144,19 @@ CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT
 
 CREATE TABLE resumes (
     namespace TEXT NOT NULL, resume_id TEXT NOT NULL, session_id TEXT NOT NULL, thread_id TEXT NOT NULL,
-    engine TEXT, state INTEGER NOT NULL, source_log BLOB, source_tally BLOB,
-    create_time INTEGER NOT NULL, end_time INTEGER, facts TEXT NOT NULL,
+    engine TEXT, state INTEGER NOT NULL, source_log BLOB, source_tally BLOB, rest TEXT NOT NULL,
+    declined BLOB, create_time INTEGER NOT NULL, end_time INTEGER,
     PRIMARY KEY (namespace, resume_id)
 ) STRICT;
-CREATE UNIQUE INDEX resumes_open ON resumes (namespace, session_id) WHERE end_time IS NULL;
 CREATE INDEX resumes_by_create ON resumes (namespace, create_time, resume_id);
-CREATE INDEX resumes_by_session ON resumes (namespace, session_id, create_time, resume_id);
-CREATE INDEX resumes_by_thread ON resumes (namespace, thread_id, create_time, resume_id);
-CREATE INDEX resumes_by_engine ON resumes (namespace, engine, create_time, resume_id)
-    WHERE engine IS NOT NULL;
+CREATE INDEX resumes_by_session ON resumes (namespace, session_id);
+CREATE INDEX resumes_by_thread ON resumes (namespace, thread_id);
+CREATE INDEX resumes_by_engine ON resumes (namespace, engine) WHERE engine IS NOT NULL;
+CREATE INDEX resumes_by_source ON resumes (source_log) WHERE end_time IS NULL;
 CREATE INDEX resumes_by_end ON resumes (end_time) WHERE end_time IS NOT NULL;
-CREATE INDEX resumes_by_source ON resumes (source_log) WHERE source_log IS NOT NULL;
+CREATE INDEX resumes_of_all ON resumes (create_time, resume_id);
+CREATE INDEX resumes_open ON resumes (create_time, resume_id) WHERE end_time IS NULL;
+CREATE UNIQUE INDEX resumes_open_by_session ON resumes (namespace, session_id) WHERE end_time IS NULL;
 
 CREATE TABLE past_heads (
     namespace TEXT NOT NULL, session_id TEXT NOT NULL, revision INTEGER NOT NULL,
@@ -157,13 +165,6 @@ CREATE TABLE past_heads (
 ) STRICT;
 CREATE INDEX past_heads_by_log ON past_heads (log);
 CREATE INDEX past_heads_by_time ON past_heads (time);
-
-CREATE TABLE receipts (
-    namespace TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,
-    outcome TEXT NOT NULL, time INTEGER NOT NULL,
-    PRIMARY KEY (namespace, request_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX receipts_by_time ON receipts (time);
 ";
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ impl Stored {
         let same_profile = same(&before.profile, &after.profile);
         let same_names = before.session == after.session
             && before.engine == after.engine
+            && before.epoch == after.epoch
             && before.journal == after.journal;
         if same_profile && same_names && base(before) == base(after) {
             Change::Head

@@ -134,14 +134,13 @@ pub(super) fn put(conn: &Connection, thread: &Thread) -> rusqlite::Result<()> {
 
 /// Writes what a turn changes: no index but that by time has it.
 pub(super) fn advance(conn: &Connection, thread: &Thread) -> rusqlite::Result<()> {
-    let sql = "UPDATE threads SET update_time = ?3, epoch = ?4, active_turn = ?5, turns = ?6, items = ?7, \
-        open_items = ?8, change = ?9, marks = ?10 WHERE namespace = ?1 AND thread_id = ?2";
+    let sql = "UPDATE threads SET update_time = ?3, active_turn = ?4, turns = ?5, items = ?6, \
+        open_items = ?7, change = ?8, marks = ?9 WHERE namespace = ?1 AND thread_id = ?2";
     let row = ThreadRow::from(thread);
     let changed = conn.prepare_cached(sql)?.execute(params![
         row.namespace,
         row.thread_id,
         row.update_time,
-        row.epoch,
         row.active_turn,
         row.turns,
         row.items,

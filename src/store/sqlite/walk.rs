@@ -13,9 +13,11 @@ use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::query::{Bound, Page};
 use crate::store::Error;
 
+mod resumes;
 mod sessions;
 mod threads;
 
+pub(super) use resumes::resumes;
 pub(super) use sessions::sessions;
 #[cfg(test)]
 pub(super) use sessions::statement as sessions_statement;

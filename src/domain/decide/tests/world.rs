@@ -12,9 +12,9 @@ use crate::domain::session::{Change, Draft, Etag};
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, NewItem, Status};
 use crate::domain::{
-    Decision, Effect, Entry, Facts, Item, Log, LogId, Namespace, Need, NewEntry, Proposal, Receipt, Refusal,
-    RequestId, Revision, Seq, Session, SessionId, Tally, Thread, ThreadId, Time, Turn, TurnId, decide,
-    fixture as f, needs, thread,
+    Decision, Effect, Engine, EngineId, Entry, Facts, Item, Log, LogId, Namespace, Need, NewEntry, PastHead,
+    Proposal, Receipt, Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Tally,
+    Thread, ThreadId, Time, Turn, TurnId, decide, fixture as f, needs, thread,
 };
 
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub(super) struct World {
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
     entries: BTreeMap<(LogId, Seq), Entry>,
     logs: BTreeMap<LogId, Arc<Log>>,
+    epoch: u64,
+    pub(super) engines: BTreeMap<EngineId, Arc<Engine>>,
+    pub(super) resumes: BTreeMap<ResumeId, Arc<Resume>>,
+    pub(super) past_heads: BTreeMap<(SessionId, Revision), Arc<PastHead>>,
     names: u128,
 }
 
@@ -196,6 +200,14 @@ impl World {
                 let marks = found.map(|item| (item.id.clone(), mark(item)));
                 Answer::Items(marks.collect())
             }
+            Need::Epoch(_) => Answer::Epoch(self.epoch),
+            Need::Engine(_, id) => Answer::Engine(self.engines.get(id).cloned()),
+            Need::Resume(_, id) => Answer::Resume(self.resumes.get(id).cloned()),
+            Need::OpenResume(_, session) => {
+                let mut resumes = self.resumes.values();
+                let open = resumes.find(|resume| resume.session == *session && !resume.state.is_end());
+                Answer::Resume(open.cloned())
+            }
         }
     }
 
@@ -246,7 +258,22 @@ impl World {
                     .filter(|item| item.journal == journal && item.turn == turn && !item.status.is_end());
                 open.for_each(|item| item.status = status);
             }
+            Effect::PutPastHead(head) => {
+                self.past_heads
+                    .insert((head.session.clone(), head.revision), head);
+            }
+            Effect::DropPastHeads {
+                session, revision, ..
+            } => {
+                self.past_heads
+                    .retain(|(id, at), _| *id != session || revision.is_some_and(|revision| revision != *at));
+            }
+            Effect::PutEpoch(_, epoch) => self.epoch = epoch,
+            Effect::PutEngine(engine) => drop(self.engines.insert(engine.id.clone(), engine)),
+            Effect::RemoveEngine(_, id) => drop(self.engines.remove(&id)),
+            Effect::PutResume(resume) => drop(self.resumes.insert(resume.id.clone(), resume)),
             Effect::DropReceipts { .. }
+            | Effect::DropResumes { .. }
             | Effect::DropRows { .. }
             | Effect::RemoveLog(_)
             | Effect::Loosen(..)

@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::domain::entry::Payload;
 use crate::domain::fixture as f;
 use crate::domain::path::PARTS_SOFT_MAX;
-use crate::domain::proposal::{Deletion, Fork, Save, SessionCommand, ThreadCommand, UpkeepCommand, Written};
+use crate::domain::proposal::{
+    Deletion, EngineCommand, Fork, Save, SessionCommand, ThreadCommand, UpkeepCommand, Written,
+};
 use crate::domain::query::Items;
 use crate::domain::save::{plan, target};
 use crate::domain::session::{Archived, Change, Draft, Etag, Setting, Texts};
@@ -75,6 +77,17 @@ pub(super) fn requests() -> Vec<RequestId> {
 /// The command of a chore.
 pub(super) fn doing(chore: &Chore, now: Time) -> Proposal {
     let (ns, command) = match chore.clone() {
+        Chore::ForgetEngine(namespace, id) => {
+            return Proposal {
+                namespace,
+                ..f::to_engine(EngineCommand::Forget { id })
+            };
+        }
+        Chore::ExpireHead(ns, session, revision) => (ns, UpkeepCommand::ExpireHead { session, revision }),
+        Chore::ExpireResumes => {
+            let before = now.before(crate::domain::limits::RESUME_LIFE);
+            (f::namespace(), UpkeepCommand::ExpireResumes { before })
+        }
         Chore::Purge(ns, session) => (ns, UpkeepCommand::Purge { session }),
         Chore::Sweep(log) => (f::namespace(), UpkeepCommand::Sweep { log }),
         Chore::ExpireReceipts => {
@@ -333,6 +346,7 @@ impl Script {
             title: self.dice.one_in(5).then(|| self.title()),
             expected: self.expected(session.as_deref()),
             from: from.clone(),
+            cut: None,
             written: Written::Inline {
                 log: self.log(),
                 entries: Vec::new(),

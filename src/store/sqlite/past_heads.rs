@@ -1,0 +1,83 @@
+//! The heads that sessions have left.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::columns::Columns;
+use super::{failed, logs};
+use crate::domain::{Namespace, PastHead, Revision, SessionId, Time, Tip};
+use crate::store::Error;
+use crate::store::record::{Damage, column, log_id, tally};
+
+/// A head that a session has left.
+pub(super) fn past_head(
+    conn: &Connection,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Revision,
+) -> Result<Option<Arc<PastHead>>, Error> {
+    let failed = failed("reading a past head");
+    let sql = "SELECT log, tally, time FROM past_heads \
+               WHERE namespace = ?1 AND session_id = ?2 AND revision = ?3";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let values = params![ns.as_str(), session.as_str(), column(revision.0)];
+    let mut rows = statement.query(values).map_err(&failed)?;
+    let Some(row) = rows.next().map_err(&failed)? else {
+        return Ok(None);
+    };
+    let columns = Columns(row);
+    let damaged = |damage: Damage| {
+        Error::corrupt(
+            format!("revision {revision} of session {session} of namespace {ns}"),
+            damage,
+        )
+    };
+    let log = columns.blob(0).and_then(log_id).map_err(damaged)?;
+    let tip = Tip {
+        log: logs::named_log(conn, log)?,
+        tally: columns.blob(1).and_then(tally::decode).map_err(damaged)?,
+    };
+    Ok(Some(Arc::new(PastHead {
+        namespace: ns.clone(),
+        session: session.clone(),
+        revision,
+        tip,
+        time: Time(columns.integer(2).map_err(damaged)?),
+    })))
+}
+
+/// Keeps the head that a session leaves.
+pub(super) fn put(conn: &Connection, head: &PastHead) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO past_heads (namespace, session_id, revision, log, tally, time) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    conn.prepare_cached(sql)?.execute(params![
+        head.namespace.as_str(),
+        head.session.as_str(),
+        column(head.revision.0),
+        head.tip.log.id.0.as_bytes(),
+        tally::encode(&head.tip.tally),
+        head.time.0,
+    ])?;
+    Ok(())
+}
+
+/// Forgets the heads of a session, all or one, and leaves their logs to the sweep.
+pub(super) fn remove(
+    conn: &Connection,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Option<Revision>,
+    time: Time,
+) -> rusqlite::Result<()> {
+    let revision = revision.map(|revision| column(revision.0));
+    let heads = "namespace = ?1 AND session_id = ?2 AND revision = ifnull(?3, revision)";
+    let loosen = format!(
+        "INSERT OR REPLACE INTO loose (log, since) SELECT DISTINCT log, ?4 FROM past_heads WHERE {heads}"
+    );
+    conn.prepare_cached(&loosen)?
+        .execute(params![ns.as_str(), session.as_str(), revision, time.0])?;
+    conn.prepare_cached(&format!("DELETE FROM past_heads WHERE {heads}"))?
+        .execute(params![ns.as_str(), session.as_str(), revision])?;
+    Ok(())
+}
