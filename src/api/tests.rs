@@ -355,16 +355,11 @@ async fn a_thread_is_run_and_saved() {
 async fn what_comes_later_says_so() {
     let service = service();
     let later = (Code::Unimplemented, "UNIMPLEMENTED".to_owned());
-    let engines = Engines::new(service.clone());
-    assert_eq!(
-        no(engines
-            .list_engines(request(pb::ListEnginesRequest::default()))
-            .await),
-        later
-    );
     let sessions = Sessions::new(service.clone());
     assert_eq!(
-        no(sessions.resume(request(pb::ResumeRequest::default())).await),
+        no(sessions
+            .rewind_session(request(pb::RewindSessionRequest::default()))
+            .await),
         later
     );
     let threads = Threads::new(service);

@@ -1,5 +1,6 @@
 //! `demo`: a server of its own, a real conversation played into it as a live thread, saved after every turn, read back,
-//! forked; and for every step the command that repeats it by hand.
+//! forked; then the same in a live engine, which is asked for snapshots, and a fork resumed into a second one; and for
+//! every step the command that repeats it by hand.
 //!
 //! Nothing is pretended: the server is the one that `serve` runs, all of it goes over the wire, and what comes back is
 //! compared with what was played. A difference is an error.
@@ -24,6 +25,7 @@ use crate::pb::client::fork_session_request::Point;
 use crate::pb::client::{self as pb, MessageView, Role};
 use crate::shutdown::Requests;
 
+mod engines;
 mod host;
 mod story;
 
@@ -99,11 +101,12 @@ async fn tell(screen: &mut Screen, host: &Host, scripts: Vec<Script>) -> Result<
     let mut story = Story::new(screen, host);
     let mut scripts = scripts.into_iter();
     story.server()?;
-    let session = match scripts.next() {
-        Some(script) => live(&mut story, &client, script).await?,
-        None => return Ok(()),
+    let Some(script) = scripts.next() else {
+        return Ok(());
     };
+    let session = live(&mut story, &client, script.clone()).await?;
     fork(&mut story, &client, &session).await?;
+    engines::tell(&mut story, &client, script).await?;
     for script in scripts {
         let id = script.id.clone();
         let mut player = open(&client, script).await?;

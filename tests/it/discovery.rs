@@ -134,13 +134,7 @@ async fn a_unix_socket_is_served_too() {
 }
 
 /// Calls that this version does not do yet.
-const UNIMPLEMENTED: [&str; 17] = [
-    "SessionService/SnapshotFromEngine",
-    "SessionService/Resume",
-    "SessionService/WatchResume",
-    "SessionService/GetResume",
-    "SessionService/CancelResume",
-    "SessionService/ListResumes",
+const UNIMPLEMENTED: [&str; 9] = [
     "SessionService/RewindSession",
     "SessionService/ListRevisions",
     "SessionService/WatchSession",
@@ -150,8 +144,6 @@ const UNIMPLEMENTED: [&str; 17] = [
     "SessionService/ExportSession",
     "SessionService/ImportSession",
     "ThreadService/WatchThread",
-    "EngineService/Attach",
-    "EngineService/ListEngines",
 ];
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::super::error::Error;
 use super::super::message::{is_user, text};
+use super::super::progress::state;
 use super::super::sessions;
 use super::super::show::count;
 use super::super::term::{Look, Screen, cut, line};
@@ -168,6 +169,77 @@ impl<'a> Story<'a> {
             "sessiond append {} \"{ASKED_INSTEAD}\"",
             fork.session_id
         ))
+    }
+
+    pub(super) fn engine(&mut self, name: &str) -> Result<(), Error> {
+        self.heading("The same conversation in a live engine")?;
+        self.say(&format!(
+            "“{name}” attaches over a stream and keeps its thread in its own memory; the service asks it"
+        ))?;
+        writeln!(self.screen)?;
+        self.command("sessiond engines")
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        when: &str,
+        answer: &pb::SnapshotFromEngineResponse,
+    ) -> Result<(), Error> {
+        let session = answer.session.clone().unwrap_or_default();
+        let mut facts = vec![
+            count(answer.message_count, "message"),
+            format!("revision {}", session.revision),
+        ];
+        if answer.delta {
+            facts.push("the engine sent what was new".to_owned());
+        }
+        if session.incomplete_turn {
+            facts.push("incomplete turn".to_owned());
+        }
+        self.say(&format!("a snapshot {when}: {}", facts.join(", ")))
+    }
+
+    pub(super) fn snapshot_by_hand(&mut self, thread_id: &str, messages: usize) -> Result<(), Error> {
+        self.say(&format!(
+            "{} in the engine, and field by field the same in the session",
+            count(messages as u64, "message")
+        ))?;
+        writeln!(self.screen)?;
+        self.command(&format!("sessiond snapshot {thread_id} --now"))
+    }
+
+    pub(super) fn resuming(&mut self, fork: &pb::Session, engine: &str) -> Result<(), Error> {
+        self.heading("A fork, resumed into a second engine")?;
+        self.say(&format!(
+            "“{}” with {}, into “{engine}”; what a second client sees of it:",
+            line(&fork.title),
+            count(fork.message_count, "message"),
+        ))
+    }
+
+    pub(super) fn progress(&mut self, progress: &pb::ResumeProgress) -> Result<(), Error> {
+        let facts = format!(
+            "{:>7}  {} of {}",
+            state(progress),
+            progress.items_written,
+            count(progress.items_total, "message")
+        );
+        writeln!(self.screen, "    {}", self.look.dim(&facts))?;
+        Ok(self.screen.flush()?)
+    }
+
+    pub(super) fn resumed(
+        &mut self,
+        fork: &pb::Session,
+        progress: &pb::ResumeProgress,
+        after: &pb::SnapshotFromEngineResponse,
+    ) -> Result<(), Error> {
+        self.say("the second engine holds what the session has, goes on with a turn, and is asked again:")?;
+        self.snapshot("from the second engine", after)?;
+        writeln!(self.screen)?;
+        self.command(&format!("sessiond resume {}", fork.session_id))?;
+        self.command(&format!("sessiond watch {}", progress.resume_id))?;
+        self.command("sessiond resumes")
     }
 
     pub(super) fn also_played(&mut self, id: &str, session: &pb::Session) -> Result<(), Error> {
