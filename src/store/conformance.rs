@@ -11,15 +11,18 @@ use super::Store;
 
 pub(crate) mod deletion;
 pub(crate) mod desk;
+pub(crate) mod engines;
 pub(crate) mod entries;
 pub(crate) mod forks;
 pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod model;
+pub(crate) mod past_heads;
 pub(crate) mod picture;
 pub(crate) mod races;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
+pub(crate) mod resumes;
 pub(crate) mod saves;
 pub(crate) mod sessions;
 pub(crate) mod threads;
@@ -68,6 +71,13 @@ macro_rules! conformance {
                 upkeep: unpublished_logs_are_swept, published_logs_stay, half_swept_logs_are_not_published,
                     deleted_text_goes_behind_the_last_cut, journals_are_swept, compaction_changes_nothing,
                     saves_go_on_after_compactions;
+                engines: facts_come_back, are_listed_by_namespace_and_id, epochs_go_on_over_restarts,
+                    hold_threads_under_an_epoch, turns_keep_their_epoch,
+                    old_ones_without_threads_are_forgotten;
+                resumes: facts_come_back, failures_come_back, one_is_open_at_a_time, pages_and_filters,
+                    an_open_one_keeps_its_log, ready_seats_the_thread, old_ones_expire;
+                past_heads: are_read_under_their_revision, keep_their_logs_until_they_expire,
+                    go_with_their_session;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

@@ -287,11 +287,16 @@ pub(super) fn create(
         profile: Arc::new(profile),
         tip: made.tip,
         revision: Revision::FIRST,
-        preview: made.preview.unwrap_or_default(),
+        preview: made.preview.unwrap_or_else(|| preview_of(linked.cut)),
         generation: 1,
         update_time: now,
     };
     Ok((effects, session))
+}
+
+/// What stands before everything that is written, where the reader has looked it up.
+fn preview_of(cut: Option<&Cut>) -> String {
+    cut.map(|cut| cut.preview.clone()).unwrap_or_default()
 }
 
 /// The log of a session that is made, and what its head shows.

@@ -1,9 +1,12 @@
 //! The rules as tables: facts and proposal in, effects or refusal out, by the promises of the service.
 
+mod engines;
 mod forks;
 mod points;
 mod receipts;
+mod resumes;
 mod sessions;
+mod snapshots;
 mod threads;
 mod titles;
 mod world;
