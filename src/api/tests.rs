@@ -14,7 +14,6 @@ use super::edge::{EdgeLayer, Stop};
 use super::*;
 use crate::domain::Limits;
 use crate::pb;
-use crate::pb::engine_service_server::EngineService as _;
 use crate::pb::entry::Payload;
 use crate::pb::fork_session_request::Point;
 use crate::pb::session_service_server::{SessionService, SessionServiceServer};
@@ -353,16 +352,8 @@ async fn a_thread_is_run_and_saved() {
 
 #[tokio::test]
 async fn what_comes_later_says_so() {
-    let service = service();
     let later = (Code::Unimplemented, "UNIMPLEMENTED".to_owned());
-    let sessions = Sessions::new(service.clone());
-    assert_eq!(
-        no(sessions
-            .rewind_session(request(pb::RewindSessionRequest::default()))
-            .await),
-        later
-    );
-    let threads = Threads::new(service);
+    let threads = Threads::new(service());
     assert_eq!(
         no(threads
             .watch_thread(request(pb::WatchThreadRequest::default()))
