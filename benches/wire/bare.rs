@@ -13,7 +13,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use prost::Message as _;
 use sessiond::pb;
+use sessiond::pb::client::attach_response::Frame as Down;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService};
@@ -30,6 +33,16 @@ pub(crate) const READ_MESSAGES: usize = 10_000;
 /// Messages of one response, as sessiond sends them.
 const CHUNK_MESSAGES: usize = 500;
 
+/// Messages of the seed that an engine gets.
+pub(crate) const SEED_MESSAGES: usize = 100_000;
+
+/// Messages of one batch of it, and those that may be on their way, as sessiond sends them.
+const BATCH_MESSAGES: usize = 100;
+const WINDOW_MESSAGES: u64 = 1_000;
+
+/// Frames that wait to be sent.
+const QUEUE_FRAMES: usize = 256;
+
 /// Serves until it is killed. Arguments: worker threads, ready file.
 pub(crate) fn serve(arguments: &mut impl Iterator<Item = String>) -> Result<()> {
     let workers: usize = arguments.next().context("worker threads")?.parse()?;
@@ -43,6 +56,7 @@ pub(crate) fn serve(arguments: &mut impl Iterator<Item = String>) -> Result<()> 
         fs::write(ready_file, format!("{}\n", listener.local_addr()?))?;
         tonic::transport::Server::builder()
             .add_service(Bare::new())
+            .add_service(BareEngines::new())
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
             .await?;
         Ok(())
@@ -133,6 +147,104 @@ impl Service<http::Request<Body>> for Bare {
                 });
                 Grpc::new(ProstCodec::default()).unary(append, request).await
             })
+        })
+    }
+}
+
+/// A seed that lies in memory, for whoever attaches.
+#[derive(Clone, Debug)]
+struct BareEngines {
+    batches: Arc<[pb::client::SeedBatch]>,
+}
+
+impl BareEngines {
+    fn new() -> Self {
+        let starts = (0..SEED_MESSAGES).step_by(BATCH_MESSAGES);
+        let batch = |start: usize| pb::client::SeedBatch {
+            seed_id: "seed".to_owned(),
+            first_index: i64::try_from(start).unwrap_or_default(),
+            messages: (start..start + BATCH_MESSAGES).map(rows::message).collect(),
+        };
+        Self {
+            batches: starts.map(batch).collect(),
+        }
+    }
+
+    /// Sends the seed under the window, and what is around it.
+    async fn seed(
+        self,
+        mut up: tonic::Streaming<pb::client::AttachRequest>,
+        down: mpsc::Sender<Result<pb::client::AttachResponse, Status>>,
+    ) -> Result<(), Status> {
+        let gone = |_| Status::cancelled("the engine left");
+        let send = |frame| down.send(Ok(pb::client::AttachResponse { frame: Some(frame) }));
+        let _hello = up.message().await?;
+        send(Down::Welcome(pb::client::Welcome::default()))
+            .await
+            .map_err(gone)?;
+        let begin = pb::client::SeedBegin {
+            seed_id: "seed".to_owned(),
+            items_total: SEED_MESSAGES as u64,
+            ..Default::default()
+        };
+        send(Down::SeedBegin(begin)).await.map_err(gone)?;
+        let mut acked = 0;
+        for (number, batch) in self.batches.iter().enumerate() {
+            let sent = (number * BATCH_MESSAGES) as u64;
+            while sent + BATCH_MESSAGES as u64 > acked + WINDOW_MESSAGES {
+                acked = next_ack(&mut up).await?.unwrap_or(acked);
+            }
+            send(Down::SeedBatch(batch.clone())).await.map_err(gone)?;
+        }
+        while acked < SEED_MESSAGES as u64 {
+            acked = next_ack(&mut up).await?.unwrap_or(acked);
+        }
+        let seed_id = "seed".to_owned();
+        send(Down::SeedCommit(pb::client::SeedCommit { seed_id }))
+            .await
+            .map_err(gone)
+    }
+}
+
+async fn next_ack(up: &mut tonic::Streaming<pb::client::AttachRequest>) -> Result<Option<u64>, Status> {
+    let frame = up
+        .message()
+        .await?
+        .ok_or_else(|| Status::cancelled("the engine left"))?;
+    Ok(match frame.frame {
+        Some(pb::client::attach_request::Frame::SeedAck(ack)) => Some(ack.items),
+        Some(_) | None => None,
+    })
+}
+
+impl NamedService for BareEngines {
+    const NAME: &'static str = "sessiond.v1.EngineService";
+}
+
+impl Service<http::Request<Body>> for BareEngines {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let bare = self.clone();
+        Box::pin(async move {
+            let attach = service_fn(
+                move |request: Request<tonic::Streaming<pb::client::AttachRequest>>| {
+                    let (down, frames) = mpsc::channel(QUEUE_FRAMES);
+                    let bare = bare.clone();
+                    tokio::spawn(async move {
+                        // An engine that leaves ends its seed.
+                        let _ = bare.seed(request.into_inner(), down).await;
+                    });
+                    async move { Ok::<_, Status>(Response::new(ReceiverStream::new(frames))) }
+                },
+            );
+            Ok(Grpc::new(ProstCodec::default()).streaming(attach, request).await)
         })
     }
 }

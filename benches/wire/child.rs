@@ -25,6 +25,11 @@ pub(crate) struct Child {
 impl Child {
     /// sessiond, with an empty store.
     pub(crate) fn sessiond(workers: usize) -> Result<Self> {
+        Self::sessiond_with(workers, &[])
+    }
+
+    /// The same, under these variables.
+    pub(crate) fn sessiond_with(workers: usize, variables: &[(&str, &str)]) -> Result<Self> {
         let folder = folder()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_sessiond"));
         command
@@ -33,7 +38,8 @@ impl Child {
             .env("SESSIOND_DATA", folder.path().join("data"))
             .env("SESSIOND_READY_FILE", ready_file(&folder))
             .env("SESSIOND_LOG_FILTER", "error")
-            .env("SESSIOND_SERVER_WORKER_THREADS", workers.to_string());
+            .env("SESSIOND_SERVER_WORKER_THREADS", workers.to_string())
+            .envs(variables.iter().copied());
         Self::start(command, folder)
     }
 
@@ -72,6 +78,16 @@ impl Child {
     /// Where it serves, as `host:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The bytes of memory that the server has.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.split_whitespace().next())
+            .context("VmRSS in kB")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 
     /// The bytes that the store's pages in use take, in the log before the database or not.

@@ -5,7 +5,7 @@
 //! The server is the built `sessiond` binary, started as a child process; the bare gRPC service that it is compared
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
-//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape. Figures of one table
+//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume, idle. Figures of one table
 //! come from one run; ratios are medians of the ratios of each repetition, so that a machine that is slow for a while
 //! is slow for both sides.
 
@@ -23,13 +23,16 @@ mod child;
 mod client;
 mod fork;
 mod growth;
+mod idle;
 mod list;
 mod load;
 mod read;
 mod report;
+mod resume;
 mod rows;
 mod save;
 mod shape;
+mod snapshot;
 mod writer;
 
 /// The server's allocator, so that clients and bare services have the same.
@@ -117,6 +120,15 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     }
     if wanted("shape") {
         tables.extend(shape::measure(plan).await.context("shape")?);
+    }
+    if wanted("snapshot") {
+        tables.extend(snapshot::measure(plan).await.context("snapshot")?);
+    }
+    if wanted("resume") {
+        tables.extend(resume::measure(plan).await.context("resume")?);
+    }
+    if wanted("idle") {
+        tables.extend(idle::measure(plan).await.context("idle")?);
     }
     for table in tables {
         println!("{table}");
