@@ -7,6 +7,7 @@
 //!
 //! The engine holds one thread, which it plays in its memory. A client asks for a snapshot over gRPC, forks what came of
 //! it, and resumes the fork into the same engine.
+#![expect(clippy::print_stdout, reason = "it shows what happens")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -234,11 +234,11 @@ class Engine:
         """The stream is over: everything stays in memory, and after a pause the engine attaches again."""
         code = error.code() if error else grpc.StatusCode.OK
         say("detached", code=code.name, details=error.details() if error else "")
+        self._attachment = None
+        self._drains = False
         if code in FINAL:
             self._leaves = True
             return
-        self._attachment = None
-        self._drains = False
         time.sleep(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(self._pause * 2, BACKOFF_S[1])
         self._attach()

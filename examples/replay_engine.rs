@@ -78,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::select! {
             Ok(()) = state.changed() => {
                 let state = state.borrow_and_update().clone();
-                say("state", json!(format!("{state:?}")))?;
+                say("state", format!("{state:?}"))?;
                 if let State::Ended(_) = state {
                     return Ok(());
                 }
@@ -104,7 +104,7 @@ async fn main() -> anyhow::Result<()> {
 /// Does what a line says with the thread that was opened or resumed last.
 async fn obey(command: &str, live: Option<&mut Live>) -> anyhow::Result<()> {
     let Some(live) = live else {
-        return say("no_thread", json!(command));
+        return say("no_thread", command);
     };
     let done = match command.trim() {
         "turn" => live.turn().await,
@@ -114,14 +114,15 @@ async fn obey(command: &str, live: Option<&mut Live>) -> anyhow::Result<()> {
             live.end().await;
             true
         }
-        _ => return say("unknown_command", json!(command)),
+        _ => return say("unknown_command", command),
     };
     let facts = json!({"thread_id": live.thread_id(), "messages": live.messages().len(), "done": done});
     say(command, facts)
 }
 
 /// Tells what happened, for whoever reads our standard output.
-fn say(event: &str, facts: Value) -> anyhow::Result<()> {
+fn say(event: &str, facts: impl Into<Value>) -> anyhow::Result<()> {
+    let facts = facts.into();
     writeln!(io::stdout(), "{}", json!({"event": event, "facts": facts}))?;
     Ok(())
 }

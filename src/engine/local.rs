@@ -85,6 +85,9 @@ pub(crate) struct Queue {
     frames: mpsc::Receiver<Result<Up, Ending>>,
 }
 
+/// What a connection reads.
+pub(crate) type Frames = BoxStream<'static, Result<Up, Ending>>;
+
 impl Queue {
     /// An empty one.
     pub(crate) fn new() -> Self {
@@ -93,12 +96,7 @@ impl Queue {
     }
 
     /// What the connection reads, and what the engine and its carrier hold.
-    pub(crate) fn split(
-        self,
-    ) -> (
-        BoxStream<'static, Result<Up, Ending>>,
-        mpsc::Sender<Result<Up, Ending>>,
-    ) {
+    pub(crate) fn split(self) -> (Frames, mpsc::Sender<Result<Up, Ending>>) {
         (ReceiverStream::new(self.frames).boxed(), self.sender)
     }
 }

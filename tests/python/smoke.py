@@ -8,6 +8,7 @@ writes into a namespace of its own and expects it to be empty.
 
 import sys
 import threading
+import time
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -55,6 +56,16 @@ def expect(what, got, want):
 def expect_some(what, got):
     if not got:
         raise Mismatch(f"{what}: got {got!r}, want some value")
+
+
+def until(what, read, is_there):
+    """Reads until what was promised is there."""
+    end = time.monotonic() + DEADLINE_S
+    while not is_there(got := read()):
+        if time.monotonic() > end:
+            raise Mismatch(f"{what}: still {got!r} after {DEADLINE_S} s")
+        time.sleep(0.02)
+    return got
 
 
 def done(what):
@@ -224,7 +235,8 @@ def save(sessions, thread_id):
 
 def snapshot(sessions, threads, engines, engine):
     """Saves what a live engine holds: between turns, in the middle of one, and after it."""
-    listed = engines.call("ListEngines").engines
+    # ThreadOpened is not answered: that the thread is the engine's shows here.
+    listed = until("a thread that is run", lambda: engines.call("ListEngines").engines, lambda all: all[0].threads == 1)
     expect("attached engines", [one.engine_id for one in listed], ["first"])
     expect("accepts_resume", listed[0].accepts_resume, True)
     engine.tell("turn")

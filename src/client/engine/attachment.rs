@@ -50,6 +50,7 @@ enum End {
 }
 
 /// What happens next on a stream.
+#[expect(clippy::large_enum_variant, reason = "a frame is moved once")]
 enum Step {
     Frame(Result<Option<pb::AttachResponse>, Status>),
     Command(Option<Command>),

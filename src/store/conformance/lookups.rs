@@ -41,7 +41,7 @@ pub(crate) async fn every_index_is_found(backend: &impl Backend) {
     let desk = Desk::at(backend).await;
     for tip in family(&desk).await {
         let entries = desk.entries_to(&tip).await;
-        for count in [Count::Visible, Count::Users, Count::MainUsers] {
+        for count in Count::ALL {
             for number in 0..=count.of(&tip.tally) + 1 {
                 let naive: Option<&Entry> = entries.iter().find(|entry| count.of(&entry.meta.tally) > number);
                 let found = desk

@@ -201,7 +201,7 @@ async fn same_lookups(
 ) {
     let script::Lookup { number, ids, seq } = lookup;
     let (tip, what) = (&session.tip, format!("round {round}, {}", session.id));
-    for count in [Count::Visible, Count::Users, Count::MainUsers] {
+    for count in Count::ALL {
         let found = store.seek(tip, count, number).await.expect("read");
         let expected = memory.seek(tip, count, number).await.expect("read");
         assert_eq!(found, expected, "{what}");

@@ -37,6 +37,7 @@ async fn start(desk: &Desk, id: &str, engine: Option<&str>) {
         source: session.tip.clone(),
         total: session.tip.tally.visible,
         seed: Seed::Fresh,
+        attempt: resume.attempt + 1,
         thread: resume.thread.clone(),
     }))))
     .await;

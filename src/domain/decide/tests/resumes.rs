@@ -40,6 +40,7 @@ fn start(world: &World, id: &str, engine: Option<&str>, seed: Seed) -> Proposal 
         total: tip.tally.visible,
         source: tip,
         seed,
+        attempt: resume(world, id).attempt + 1,
         thread: resume(world, id).thread.clone(),
     })))
 }
