@@ -83,6 +83,7 @@ impl Script {
                 engine,
                 source: source.tip.clone(),
                 total: source.tip.tally.visible,
+                attempt: known.attempt + 1,
                 seed: if self.dice.one_in(2) {
                     Seed::Fresh
                 } else {
