@@ -221,6 +221,46 @@ async fn a_fork_is_resumed_into_another_engine() {
 }
 
 #[tokio::test]
+async fn large_conversations_go_up_and_down_in_parts() {
+    let client = shared().await;
+    let first = Host::attach(&client, &client.address(), "first").await;
+    first.open("t").await;
+    first.memory.begin("t", "turn");
+    // More than a part, and one message that is larger than any part.
+    for bytes in [1 << 20, 1 << 20, 1 << 20, 5 << 20, 10] {
+        first.memory.say("t", user(&"x".repeat(bytes)));
+    }
+    first.end("t", assistant("that was long")).await;
+    let session = snapshot(&client, "t").await.session.unwrap();
+    assert_eq!(session.message_count, 6);
+    let second = Host::attach(&client, &client.address(), "second").await;
+    let fork = client.fork(&session.session_id, Point::UserMessageIndex(4)).await;
+    let request = pb::ResumeRequest {
+        session_id: fork.session.unwrap().session_id,
+        engine_id: Some("second".into()),
+        ..Default::default()
+    };
+    let told = client.resume_or(request).await.unwrap();
+    let last = told.last().unwrap();
+    assert_eq!((last.state(), last.items_written), (ResumeState::Ready, 4));
+    let mut resumed = second.memory.resumed();
+    within("the engine has it", resumed.wait_for(Option::is_some))
+        .await
+        .unwrap();
+    let (held, seeded) = (
+        first.memory.messages("t"),
+        second.memory.messages(&last.thread_id),
+    );
+    let said = |messages: &[Message]| {
+        let said = messages
+            .iter()
+            .map(|message| (message.message_id.clone(), message.content.clone()));
+        said.collect::<Vec<_>>()
+    };
+    assert!(said(&held[..4]) == said(&seeded), "they differ");
+}
+
+#[tokio::test]
 async fn who_attaches_again_takes_over() {
     let client = shared().await;
     let older = Host::attach(&client, &client.address(), "e").await;
