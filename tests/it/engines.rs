@@ -1,5 +1,7 @@
 //! Live engines over the wire: Rust's client side of Attach against a server, for snapshots, resumes and restarts.
 
+mod seeds;
+
 use std::sync::Arc;
 
 use sessiond::client::Client as EngineClient;
