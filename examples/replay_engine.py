@@ -41,6 +41,7 @@ Message = entry_pb2.Message
 
 QUEUE_MAX = 256  # frames that wait to be sent
 PART_BYTES_MAX = (2 << 20) - (64 << 10)  # of a snapshot, with room for what stands around the messages
+RECEIVE_BYTES_MAX = 80 << 20  # a seed's batch is under 2 MiB, or one message of any size
 BACKOFF_S = (0.1, 5.0)  # before it attaches again: at first, and at most
 CALL_TIMEOUT_S = 10.0
 # The service will say the same again: the engine's thread is another's, or another process has its name.
@@ -176,7 +177,7 @@ class Engine:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._channel = grpc.insecure_channel(options.addr)
+        self._channel = grpc.insecure_channel(options.addr, [("grpc.max_receive_message_length", RECEIVE_BYTES_MAX)])
         self._events: queue.Queue = queue.Queue(QUEUE_MAX)
         self._hello = engine_pb2.Hello(
             namespace=options.namespace,

@@ -13,6 +13,7 @@ mod cli;
 mod conversations;
 mod crash;
 mod discovery;
+mod engines;
 mod entries;
 mod forks;
 mod requests;

@@ -2,6 +2,7 @@
 
 mod items;
 mod listing;
+mod seeded;
 mod turns;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use sessiond::pb::client::fork_session_request::Point;
 use sessiond::pb::client::session_service_client::SessionServiceClient;
 use sessiond::pb::client::thread_service_client::ThreadServiceClient;
 use sessiond::pb::client::{
-    self as pb, Entry, Item, Message, MessageView, Session, Thread, Turn, TurnStatus,
+    self as pb, Entry, Item, Message, MessageView, ResumeProgress, Session, Thread, Turn, TurnStatus,
 };
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -70,6 +70,7 @@ calls! {
         list_entries(ListEntriesRequest) -> ListEntriesResponse;
         save_session(SaveSessionRequest) -> SaveSessionResponse;
         fork_session(ForkSessionRequest) -> ForkSessionResponse;
+        snapshot_from_engine(SnapshotFromEngineRequest) -> SnapshotFromEngineResponse;
     }
     threads {
         create_thread(CreateThreadRequest) -> CreateThreadResponse;
@@ -425,6 +426,27 @@ impl Client {
             ..Default::default()
         };
         self.save_session(request).await
+    }
+
+    /// Resumes a session and follows it to its end: everything that was told.
+    pub(crate) async fn resume_or(
+        &self,
+        mut request: pb::ResumeRequest,
+    ) -> Result<Vec<ResumeProgress>, Status> {
+        request.namespace.clone_from(&self.namespace);
+        let stream = self.sessions().resume(request).await?.into_inner();
+        let told = stream.map_ok(|answer| answer.progress.expect("a progress"));
+        within("a resume ends", told.try_collect()).await
+    }
+
+    /// The end of a resume that asks for nothing in particular.
+    pub(crate) async fn resume(&self, session: &str) -> ResumeProgress {
+        let request = pb::ResumeRequest {
+            session_id: session.into(),
+            ..Default::default()
+        };
+        let mut told = self.resume_or(request).await.unwrap();
+        told.pop().expect("at least the end")
     }
 
     /// Every item of a thread, page by page.
