@@ -78,8 +78,7 @@ pub(super) struct ContextStart {
     pub(super) left_out: Option<Seq>,
 }
 
-/// Bytes of a large page, and of a small one; a single message may be larger.
-const LARGE_PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of a small page; a single message may be larger.
 const SMALL_PAGE_BYTES: usize = 32 * 1024;
 
 /// Messages in chunks of at most 2 MiB or one message.
@@ -341,7 +340,7 @@ impl Reading {
         let bound = Bound {
             rows: PAGE_ROWS_MAX,
             bytes: if place.is_some() {
-                LARGE_PAGE_BYTES
+                PAGE_BYTES_MAX
             } else {
                 SMALL_PAGE_BYTES
             },
