@@ -76,17 +76,15 @@ pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
     let after = settled(&server).await?;
     row("idle WatchResume streams", WATCHERS, before, after)?;
 
+    // A reader that stops holds up its whole connection: each has one of its own.
     let mut stalled = Vec::with_capacity(STALLED);
-    for number in 0..STALLED {
+    for channel in client::connect(server.address(), STALLED).await? {
         let request = pb::ReadMessagesRequest {
             session_id: session_id.clone(),
             view: pb::MessageView::Visible.into(),
             ..Default::default()
         };
-        let mut stream = clients[number % CONNECTIONS]
-            .read_messages(request)
-            .await?
-            .into_inner();
+        let mut stream = Sessions::new(channel).read_messages(request).await?.into_inner();
         stream.message().await?.context("a first response")?;
         stalled.push(stream);
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::body;
@@ -76,6 +77,10 @@ pub(super) struct ContextStart {
     /// But for this one, which is in the head.
     pub(super) left_out: Option<Seq>,
 }
+
+/// Bytes of a large page, and of a small one; a single message may be larger.
+const LARGE_PAGE_BYTES: usize = 512 * 1024;
+const SMALL_PAGE_BYTES: usize = 32 * 1024;
 
 /// Messages in chunks of at most 2 MiB or one message.
 pub type Messages = stream::BoxStream<'static, Result<Vec<Bytes>, Error>>;
@@ -263,51 +268,92 @@ impl Service {
         Ok(rows.pop().ok_or_else(missing)?)
     }
 
-    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read. While one chunk is on its way
-    /// the next is read: a slow reader costs two.
+    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
     fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
-        let (store, log, to) = (self.store.clone(), tip.log.clone(), tip.seq());
-        let ahead =
-            move |after| (after < to).then(|| ReadAhead::start(store.clone(), log.clone(), after, to));
-        let chunks = stream::try_unfold((ahead(after), ahead), |(reading, ahead)| async move {
-            let Some(reading) = reading else {
-                return Ok::<_, Error>(None);
-            };
-            let (rows, last) = reading.finish().await?;
-            let next = ahead(last);
-            Ok(Some((rows, (next, ahead))))
-        });
-        let kept =
-            chunks.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
+        let reading = Reading {
+            store: self.store.clone(),
+            log: tip.log.clone(),
+            to: tip.seq(),
+            large: self.live.large_pages.clone(),
+        };
+        let pages = stream::try_unfold(
+            (reading, Next::After(after), None),
+            |(reading, next, sent)| async move {
+                // Whoever asks for more has taken what was sent.
+                drop::<Option<OwnedSemaphorePermit>>(sent);
+                let page = match next {
+                    Next::After(after) if after >= reading.to => return Ok(None),
+                    Next::After(after) => reading.clone().page(after).await?,
+                    Next::Started(page) => page
+                        .await
+                        .map_err(|failed| store::Error::unavailable("reading entries", failed))??,
+                };
+                // While a large page is on its way the next one is read.
+                let next = match page.place {
+                    Some(_) if page.last < reading.to => {
+                        let page = reading.clone().page(page.last);
+                        Next::Started(AbortOnDropHandle::new(tokio::spawn(page)))
+                    }
+                    Some(_) | None => Next::After(page.last),
+                };
+                Ok::<_, Error>(Some((page.rows, (reading, next, page.place))))
+            },
+        );
+        let kept = pages.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
         kept.boxed()
     }
 }
 
-/// A page of entries that is being read; given up when it is dropped.
-struct ReadAhead(AbortOnDropHandle<Result<(Vec<Entry>, Seq), Error>>);
+/// Entries that are read page by page.
+#[derive(Clone)]
+struct Reading {
+    store: Arc<dyn Store>,
+    log: Arc<Log>,
+    to: Seq,
+    large: Arc<Semaphore>,
+}
 
-impl ReadAhead {
-    fn start(store: Arc<dyn Store>, log: Arc<Log>, after: Seq, to: Seq) -> Self {
-        Self(AbortOnDropHandle::new(tokio::spawn(async move {
-            let range = Range {
-                after,
-                to,
-                from: End::Oldest,
-            };
-            let bound = Bound {
-                rows: PAGE_ROWS_MAX,
-                bytes: PAGE_BYTES_MAX,
-            };
-            let rows = store.entries(&log, range, bound).await?;
-            let last = rows.last().map(|entry| entry.meta.seq);
-            let missing = || store::Error::corrupt(format!("log {}", log.id), "entries are missing");
-            Ok((rows, last.ok_or_else(missing)?))
-        })))
-    }
+/// The page that follows.
+enum Next {
+    /// It is read when it is wanted.
+    After(Seq),
+    /// It is being read; given up when it is dropped.
+    Started(AbortOnDropHandle<Result<EntryPage, Error>>),
+}
 
-    async fn finish(self) -> Result<(Vec<Entry>, Seq), Error> {
-        let read = self.0.await;
-        read.map_err(|failed| store::Error::unavailable("reading entries", failed))?
+/// A page of entries, and its place among the large ones.
+struct EntryPage {
+    rows: Vec<Entry>,
+    last: Seq,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Reading {
+    /// The page after `after`: a large one while there are few, else a small one. So one reader is fast, and hundreds
+    /// that stop reading hold little.
+    async fn page(self, after: Seq) -> Result<EntryPage, Error> {
+        let place = self.large.try_acquire_owned().ok();
+        let range = Range {
+            after,
+            to: self.to,
+            from: End::Oldest,
+        };
+        let bound = Bound {
+            rows: PAGE_ROWS_MAX,
+            bytes: if place.is_some() {
+                LARGE_PAGE_BYTES
+            } else {
+                SMALL_PAGE_BYTES
+            },
+        };
+        let rows = self.store.entries(&self.log, range, bound).await?;
+        let last = rows.last().map(|entry| entry.meta.seq);
+        let missing = || store::Error::corrupt(format!("log {}", self.log.id), "entries are missing");
+        Ok(EntryPage {
+            last: last.ok_or_else(missing)?,
+            rows,
+            place,
+        })
     }
 }
 

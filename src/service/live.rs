@@ -2,7 +2,7 @@
 //! found again in the store.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -12,6 +12,9 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
+
+/// Large pages of messages that are held at a time, by all readers.
+const LARGE_PAGES_MAX: usize = 32;
 
 /// How engines and resumes are held to time and bounds.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub(super) struct Live {
     pub(super) registry: Registry,
     pub(super) watchers: Watchers,
     pub(super) seeds: Semaphore,
+    /// Places for large pages of messages that are being read.
+    pub(super) large_pages: Arc<Semaphore>,
     /// What has to finish before the store closes.
     pub(super) tasks: TaskTracker,
     /// Cancelled when the service is about to stop.
@@ -61,6 +66,7 @@ impl Live {
     pub(super) fn new(terms: EngineTerms, drain: CancellationToken) -> Self {
         Self {
             seeds: Semaphore::new(terms.seeds_max),
+            large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
             registry: Registry::default(),
             watchers: Watchers::default(),
             tasks: TaskTracker::new(),
