@@ -118,12 +118,20 @@ impl Script {
         self.ns.clone()
     }
 
+    /// Whether a proposal may be sent again: a caller that retries after its receipt is gone gets fresh names for logs.
+    async fn is_remembered(&self, memory: &Memory, proposal: &Proposal) -> bool {
+        let request = proposal.request.as_ref().expect("only named ones are sent again");
+        let receipt = memory.receipt(&self.ns, &request.id).await;
+        receipt.expect("memory answers").is_some()
+    }
+
     /// The next proposal.
     pub(super) async fn next(&mut self, memory: &Memory) -> Proposal {
         if self.dice.one_in(12)
-            && let Some(again) = self.dice.pick(&self.sent)
+            && let Some(again) = self.dice.pick(&self.sent).cloned()
+            && self.is_remembered(memory, &again).await
         {
-            return again.clone();
+            return again;
         }
         let command = match self.next.pop_front() {
             Some(command) if !self.dice.one_in(4) => command,
