@@ -55,10 +55,13 @@ stubs:
         --python_out={{ stubs }} --pyi_out={{ stubs }} --grpc_python_out={{ stubs }} \
         $(find proto -name '*.proto' | sort)
 
-# The long runs: play every conversation of FILE, fork it everywhere, read it back; then a hundred rounds of kill -9.
-soak FILE:
+# The long runs: every conversation of FILE as a thread and through engines, in Rust and in Python; then a hundred rounds
+# of kill -9, and a storm of 64 engines.
+soak FILE: stubs
     cargo run --locked --release --example soak -- {{ quote(FILE) }}
+    scripts/python-smoke {{ quote(FILE) }}
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it crash -- --nocapture
+    SESSIOND_ROUNDS=100 cargo test --locked --release --test it storm -- --nocapture
 
 # Measure the server over the wire.
 bench:

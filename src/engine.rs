@@ -20,7 +20,7 @@ mod seed;
 pub use connection::{Claiming, Connection, Terms};
 pub use error::{ClaimError, Ending, Error};
 pub use frame::{Claim, Consistency, Declined, Down, Known, Snapshot, SnapshotRequest, Up};
-pub use handle::{Attachment, EngineHandle};
+pub use handle::{Attachment, EngineHandle, Place};
 pub use local::{Attached, Local};
 pub(crate) use local::{Queue, carry};
 pub use registry::{Guard, Registry};

@@ -3,8 +3,8 @@
 use super::{Config, Engines, Error, Limits, Server};
 use crate::domain::limits::TITLE_CHARS_MAX;
 
-/// The largest request there can be: a message of gRPC has a length of 32 bits, and is held in memory whole.
-const REQUEST_BYTES_CEILING: usize = 1024 * 1024 * 1024;
+/// The largest request there can be: it is held in memory whole, and no backend takes a row of a gigabyte.
+const REQUEST_BYTES_CEILING: usize = 512 * 1024 * 1024;
 
 impl Config {
     /// Refuses what cannot be run, by key.

@@ -1,5 +1,7 @@
 //! Titles: cleaned, derived from what was said, and numbered for forks.
 
+use std::borrow::Cow;
+
 use super::error::Invalid;
 use super::limits::TITLE_CHARS_MAX;
 
@@ -41,7 +43,7 @@ impl Title {
             ));
         }
         if title.chars().count() > chars_max {
-            return Err(Invalid::limit(field, "title", chars_max as u64));
+            return Err(Invalid::limit(field, "title_chars_max", chars_max as u64));
         }
         Ok(Self(title))
     }
@@ -106,11 +108,12 @@ impl ForkName {
 }
 
 /// The title that `text` gives a session: its first line without `<turn_meta>`, at most 50 characters.
-/// `None` where nothing is left.
+/// `None` where nothing is left. No more of a line is looked at than that takes.
 pub fn derived(text: &str) -> Option<String> {
     let text = without_turn_meta(text);
-    let line = text.lines().map(clean).find(|line| !line.is_empty())?;
-    if line.chars().count() <= DERIVED_CHARS_MAX {
+    let start = |line| clean_start(line, DERIVED_CHARS_MAX);
+    let (line, is_whole) = text.lines().map(start).find(|(line, _)| !line.is_empty())?;
+    if is_whole {
         return Some(line);
     }
     Some(format!("{}...", first_chars(&line, DERIVED_CHARS_MAX - 3)))
@@ -130,11 +133,36 @@ fn clean(text: &str) -> String {
     kept.trim().to_owned()
 }
 
+/// The first characters of what [`clean`] leaves, and whether that is all of it.
+fn clean_start(text: &str, chars_max: usize) -> (String, bool) {
+    let (mut kept, mut count, mut blanks) = (String::new(), 0, String::new());
+    for c in text.chars().filter(|c| !c.is_control() && !is_bidi_control(*c)) {
+        if c.is_whitespace() {
+            // Blanks count once something follows them; before the first character they never do.
+            if count > 0 && blanks.len() < chars_max * 4 {
+                blanks.push(c);
+            }
+            continue;
+        }
+        for c in std::mem::take(&mut blanks).chars().chain([c]) {
+            if count == chars_max {
+                return (kept, false);
+            }
+            kept.push(c);
+            count += 1;
+        }
+    }
+    (kept, true)
+}
+
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn without_turn_meta(text: &str) -> String {
+fn without_turn_meta(text: &str) -> Cow<'_, str> {
+    if !text.contains(TURN_META.0) {
+        return text.into();
+    }
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find(TURN_META.0) {
@@ -145,7 +173,7 @@ fn without_turn_meta(text: &str) -> String {
         rest = &rest[open + close + TURN_META.1.len()..];
     }
     kept.push_str(rest);
-    kept
+    kept.into()
 }
 
 fn first_chars(text: &str, chars: usize) -> &str {
@@ -155,6 +183,31 @@ fn first_chars(text: &str, chars: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_the_start_of_the_whole() {
+        let whole = |text: &str| {
+            let line = clean(text);
+            let is_whole = line.chars().count() <= 5;
+            (first_chars(&line, 5).to_owned(), is_whole)
+        };
+        for text in [
+            "",
+            "  ",
+            "abcde",
+            "abcdef",
+            " a b ",
+            "abcd  ",
+            "abcd  e",
+            "a\u{7}b\u{202e}c",
+            "ab       ",
+            "ab                         c",
+            "\u{3000}日本語の題名",
+            "abcde \u{7} ",
+        ] {
+            assert_eq!(clean_start(text, 5), whole(text), "{text:?}");
+        }
+    }
 
     #[test]
     fn fork_names() {

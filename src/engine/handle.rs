@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,10 @@ struct Inner {
     superseded: CancellationToken,
     drain: CancellationToken,
 }
+
+/// A place for one seed on an engine, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// What the connection is asked to do.
 #[derive(Debug)]
@@ -118,11 +122,15 @@ impl EngineHandle {
     }
 
     /// A place for a seed, once the engine has one.
-    pub async fn seed(&self, id: String) -> Result<Seed, Error> {
-        let place = tokio::select! {
-            place = self.0.places.clone().acquire_owned() => place.map_err(|_| Error::Lost)?,
-            () = self.0.commands.closed() => return Err(Error::Lost),
-        };
+    pub async fn place(&self) -> Result<Place, Error> {
+        tokio::select! {
+            place = self.0.places.clone().acquire_owned() => Ok(Place(place.map_err(|_| Error::Lost)?)),
+            () = self.0.commands.closed() => Err(Error::Lost),
+        }
+    }
+
+    /// A seed in its place.
+    pub async fn seed(&self, id: String, place: Place) -> Result<Seed, Error> {
         let (sender, heard) = watch::channel(Heard::default());
         let begins = Command::SeedBegins {
             seed: id.clone(),

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::frame::{Declined, Down};
-use super::handle::Command;
+use super::handle::{Command, Place};
 use crate::domain::Thread;
 
 /// What an engine has said of a seed.
@@ -29,7 +29,7 @@ pub struct Seed {
     end: End,
     /// Cancelled when the service is about to stop: whoever carries on finds the engine where it is.
     drain: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What the engine is told when the seed goes.
@@ -46,7 +46,7 @@ impl Seed {
         commands: mpsc::Sender<Command>,
         heard: watch::Receiver<Heard>,
         drain: CancellationToken,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         Self {
             id,

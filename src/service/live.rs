@@ -14,7 +14,7 @@ use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
 /// Large pages of messages that are held at a time, by all readers.
-const LARGE_PAGES_MAX: usize = 16;
+const LARGE_PAGES_MAX: usize = 8;
 
 /// How engines and resumes are held to time and bounds.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Live engines over the wire: Rust's client side of Attach against a server, for snapshots, resumes and restarts.
 
 mod seeds;
+mod storm;
 
 use std::sync::Arc;
 

@@ -29,15 +29,13 @@ pub(super) enum Beginning {
 }
 
 /// Where a session is seeded.
-enum Place {
+enum Where {
     Engine(EngineHandle),
     Journal,
 }
 
 /// What an attempt is to do.
 pub(super) struct Goal {
-    /// The session as it stands.
-    pub(super) session: Arc<Session>,
     /// The thread to seed into.
     pub(super) thread: ThreadId,
     /// The number of the attempt.
@@ -77,9 +75,6 @@ impl Service {
     }
 
     async fn driven(&self, ns: &Namespace, id: &ResumeId, beginning: Beginning) {
-        let Ok(_place) = self.live.seeds.acquire().await else {
-            return;
-        };
         let mut beginning = beginning;
         // The thread to seed into where it cannot be the one thought of at first.
         let mut thread = None;
@@ -136,52 +131,46 @@ impl Service {
         thread: Option<&ThreadId>,
     ) -> Result<(), Over> {
         let place = self.place(resume, beginning).await?;
-        let session = self.seeded(resume).await?;
-        let thread = thread.unwrap_or(&resume.thread).clone();
-        let number = match beginning {
-            Beginning::Asked => resume.attempt + 1,
-            Beginning::CarriedOn => resume.attempt.max(1),
+        let goal = Goal {
+            thread: thread.unwrap_or(&resume.thread).clone(),
+            attempt: match beginning {
+                Beginning::Asked => resume.attempt + 1,
+                Beginning::CarriedOn => resume.attempt.max(1),
+            },
         };
         match place {
-            Place::Journal => self.seed_journal(resume, &session, thread, number).await,
-            Place::Engine(handle) => {
-                let goal = Goal {
-                    session,
-                    thread,
-                    attempt: number,
-                };
-                self.seed_engine(resume, &goal, &handle).await
-            }
+            Where::Journal => self.seed_journal(resume, goal).await,
+            Where::Engine(handle) => self.seed_engine(resume, goal, &handle).await,
         }
     }
 
     /// Where to seed: into the engine that had it, if that may come back; else another; else, if no engine was asked for
     /// and none was tried, the journal.
-    async fn place(&self, resume: &Resume, beginning: Beginning) -> Result<Place, Over> {
+    async fn place(&self, resume: &Resume, beginning: Beginning) -> Result<Where, Over> {
         let (ns, wish) = (&resume.namespace, &resume.wish);
         let before = resume.engine.as_ref();
         let same = before
             .filter(|_| beginning == Beginning::CarriedOn)
             .or(wish.engine.as_ref());
         if let Some(handle) = same.and_then(|id| self.taker(ns, id)) {
-            return Ok(Place::Engine(handle));
+            return Ok(Where::Engine(handle));
         }
         if before.is_none() && !wish.needs_engine() {
             let picked = self.live.registry.pick(ns, wish, None);
-            return Ok(picked.map_or(Place::Journal, Place::Engine));
+            return Ok(picked.map_or(Where::Journal, Where::Engine));
         }
         let find = || match same {
             Some(id) => self.taker(ns, id),
             None => self.live.registry.pick(ns, wish, before),
         };
         if let Some(handle) = self.found_in_time(find).await {
-            return Ok(Place::Engine(handle));
+            return Ok(Where::Engine(handle));
         }
         let other = match &wish.engine {
             Some(_) => None,
             None => self.live.registry.pick(ns, wish, before),
         };
-        other.map(Place::Engine).ok_or_else(|| {
+        other.map(Where::Engine).ok_or_else(|| {
             Over::Failed(Failure::EngineLost {
                 engine: before.or(wish.engine.as_ref()).cloned(),
             })
@@ -207,7 +196,7 @@ impl Service {
     }
 
     /// The session as it stands now.
-    async fn seeded(&self, resume: &Resume) -> Result<Arc<Session>, Over> {
+    pub(super) async fn seeded(&self, resume: &Resume) -> Result<Arc<Session>, Over> {
         let session = self
             .store
             .session(&resume.namespace, &resume.session)
@@ -216,24 +205,20 @@ impl Service {
         session.ok_or(Over::Failed(Failure::SessionDeleted))
     }
 
-    async fn seed_journal(
-        &self,
-        resume: &Resume,
-        session: &Session,
-        thread: ThreadId,
-        attempt: u32,
-    ) -> Result<(), Over> {
+    async fn seed_journal(&self, resume: &Resume, goal: Goal) -> Result<(), Over> {
+        let _slot = self.live.seeds.acquire().await.map_err(|_| Over::Ended)?;
+        let session = self.seeded(resume).await?;
         let start = Start {
             id: resume.id.clone(),
             engine: None,
             source: session.tip.clone(),
             total: session.tip.tally.visible,
-            attempt,
+            attempt: goal.attempt,
             seed: SeedKind::Fresh,
-            thread,
+            thread: goal.thread,
         };
         self.step(resume, ResumeCommand::Start(Box::new(start))).await?;
-        let seat = self.seat(resume, session, None).await?;
+        let seat = self.seat(resume, &session, None).await?;
         self.step(resume, ResumeCommand::Seat(Box::new(seat))).await?;
         Ok(())
     }

@@ -30,34 +30,29 @@ const WINDOW_MESSAGES_MAX: u64 = 1_000;
 const PROMPT_BYTES_MAX: usize = 1024 * 1024;
 
 impl Service {
-    /// Seeds the session into an engine and seats the thread there.
+    /// Seeds the session into an engine and seats the thread there. The session is looked at once there is a place for
+    /// the seed: it may have changed while the resume was QUEUED.
     pub(super) async fn seed_engine(
         &self,
         resume: &Resume,
-        goal: &Goal,
+        goal: Goal,
         handle: &EngineHandle,
     ) -> Result<(), Over> {
-        let Goal {
-            session,
-            thread,
-            attempt,
-        } = goal;
-        let tip = &session.tip;
-        let attachment = handle.attachment();
+        let lost = |_| Over::EngineLost;
+        let place = handle.place().await.map_err(lost)?;
+        let _slot = self.live.seeds.acquire().await.map_err(|_| Over::Ended)?;
+        let session = self.seeded(resume).await?;
+        let (tip, attachment) = (&session.tip, handle.attachment());
         let same_seed = resume.engine.as_ref() == Some(&attachment.id)
             && resume.seed > 0
-            && resume.thread == *thread
+            && resume.thread == goal.thread
             && resume.source.as_ref().is_some_and(|source| source == tip);
-        // The engine has a place for the seed before the attempt counts.
         let upcoming = Resume {
             seed: if same_seed { resume.seed } else { resume.seed + 1 },
             ..resume.clone()
         };
         let silence = self.live.terms.seed_silence;
-        let seed = handle
-            .seed(upcoming.seed_id())
-            .await
-            .map_err(|_| Over::EngineLost)?;
+        let seed = handle.seed(upcoming.seed_id(), place).await.map_err(lost)?;
         let start = Start {
             id: resume.id.clone(),
             engine: Some(attachment.id.clone()),
@@ -68,12 +63,12 @@ impl Service {
             } else {
                 SeedKind::Fresh
             },
-            attempt: *attempt,
-            thread: thread.clone(),
+            attempt: goal.attempt,
+            thread: goal.thread,
         };
         let resume = self.step(resume, ResumeCommand::Start(Box::new(start))).await?;
-        let seat = self.seat(&resume, session, Some(attachment.epoch)).await?;
-        let mut thread = seated(&resume, session, &seat, None, self.now());
+        let seat = self.seat(&resume, &session, Some(attachment.epoch)).await?;
+        let mut thread = seated(&resume, &session, &seat, None, self.now());
         thread.engine = Some(attachment.id.clone());
         thread.epoch = attachment.epoch;
         in_time(silence, seed.begin(Arc::new(thread), resume.total)).await?;
@@ -92,8 +87,7 @@ impl Service {
 
     /// How many messages a seed has: the context view, and an answer for each place where tool calls have none.
     async fn seed_total(&self, tip: &Tip) -> Result<u64, Error> {
-        let start = self.context_start(tip).await?;
-        if start.head.is_empty() && tip.tally.open_calls.is_empty() {
+        if self.is_answered(tip).await? {
             return Ok(self.known(tip).await?.messages);
         }
         let (mut dangling, mut total) = (Dangling::default(), 0);
@@ -104,6 +98,12 @@ impl Service {
             }
         }
         Ok(total + u64::from(dangling.at_end().is_some()))
+    }
+
+    /// Whether every tool call of the context view has a result, as far as that is known without reading it.
+    async fn is_answered(&self, tip: &Tip) -> Result<bool, Error> {
+        let start = self.context_start(tip).await?;
+        Ok(start.head.is_empty() && tip.tally.open_calls.is_empty())
     }
 
     async fn context_messages(&self, tip: &Tip) -> Result<super::super::entries::Messages, Error> {
@@ -128,16 +128,20 @@ impl Service {
             batch: Vec::new(),
             bytes: 0,
         };
+        let is_answered = self.is_answered(tip).await.map_err(over_of)?;
         let mut dangling = Dangling::default();
         let mut chunks = self.context_messages(tip).await.map_err(over_of)?;
         while let Some(chunk) = chunks.try_next().await.map_err(over_of)? {
             for message in chunk {
-                let missing = dangling
-                    .before(&message)
-                    .map_err(|error| over_of(damaged(tip)(error)))?;
-                for message in missing.into_iter().chain([message]) {
-                    sending.push(message).await?;
+                if !is_answered {
+                    let missing = dangling
+                        .before(&message)
+                        .map_err(|error| over_of(damaged(tip)(error)))?;
+                    if let Some(missing) = missing {
+                        sending.push(missing).await?;
+                    }
                 }
+                sending.push(message).await?;
             }
         }
         if let Some(missing) = dangling.at_end() {
