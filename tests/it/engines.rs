@@ -1,5 +1,8 @@
 //! Live engines over the wire: Rust's client side of Attach against a server, for snapshots, resumes and restarts.
 
+mod attach;
+mod holding;
+mod leaving;
 mod seeds;
 
 use std::sync::Arc;
