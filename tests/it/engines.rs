@@ -4,6 +4,7 @@ mod attach;
 mod holding;
 mod leaving;
 mod seeds;
+mod snapshots;
 
 use std::sync::Arc;
 
