@@ -3,6 +3,7 @@
 mod attach;
 mod holding;
 mod leaving;
+mod resumes;
 mod seeds;
 mod snapshots;
 

@@ -51,11 +51,19 @@ pub(crate) async fn quick() -> Client {
 
 /// A server with a configuration file of its own.
 pub(crate) async fn configured(toml: &str) -> Server {
+    configured_with(toml, []).await
+}
+
+/// The same, with more arguments.
+pub(crate) async fn configured_with(toml: &str, more: impl IntoIterator<Item = String>) -> Server {
     let mut server = Server::stopped(Setup::default());
     let path = server.folder().join("config.toml");
     std::fs::write(&path, toml).expect("a file can be written");
     server = server.with(Setup {
-        arguments: vec!["--config".into(), path.display().to_string()],
+        arguments: ["--config".to_owned(), path.display().to_string()]
+            .into_iter()
+            .chain(more)
+            .collect(),
         ..Setup::default()
     });
     server.restart().await;
