@@ -1,6 +1,11 @@
 //! Live engines over the wire: Rust's client side of Attach against a server, for snapshots, resumes and restarts.
 
+mod attach;
+mod holding;
+mod leaving;
+mod resumes;
 mod seeds;
+mod snapshots;
 mod storm;
 
 use std::sync::Arc;

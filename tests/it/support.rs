@@ -3,13 +3,16 @@
 pub(crate) mod build;
 pub(crate) mod client;
 pub(crate) mod disk;
+pub(crate) mod engine;
 pub(crate) mod failure;
 pub(crate) mod raw;
+pub(crate) mod resume;
 pub(crate) mod rng;
 pub(crate) mod server;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, fresh};
+pub(crate) use engine::Wire;
 pub(crate) use failure::{Failure, refused};
 pub(crate) use server::{Server, shared};
 pub(crate) use wait::{until, within};

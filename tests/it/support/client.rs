@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use sessiond::pb::client::engine_service_client::EngineServiceClient;
 use sessiond::pb::client::fork_session_request::Point;
 use sessiond::pb::client::session_service_client::SessionServiceClient;
 use sessiond::pb::client::thread_service_client::ThreadServiceClient;
@@ -71,6 +72,9 @@ calls! {
         save_session(SaveSessionRequest) -> SaveSessionResponse;
         fork_session(ForkSessionRequest) -> ForkSessionResponse;
         snapshot_from_engine(SnapshotFromEngineRequest) -> SnapshotFromEngineResponse;
+        get_resume(GetResumeRequest) -> GetResumeResponse;
+        cancel_resume(CancelResumeRequest) -> CancelResumeResponse;
+        list_resumes(ListResumesRequest) -> ListResumesResponse;
     }
     threads {
         create_thread(CreateThreadRequest) -> CreateThreadResponse;
@@ -82,6 +86,9 @@ calls! {
         append_items(AppendItemsRequest) -> AppendItemsResponse;
         finish_turn(FinishTurnRequest) -> FinishTurnResponse;
         list_items(ListItemsRequest) -> ListItemsResponse;
+    }
+    engines {
+        list_engines(ListEnginesRequest) -> ListEnginesResponse;
     }
 }
 
@@ -137,6 +144,11 @@ impl Client {
     /// ThreadService as it is.
     pub(crate) fn threads(&self) -> ThreadServiceClient<Channel> {
         ThreadServiceClient::new(self.channel.clone())
+    }
+
+    /// EngineService as it is.
+    pub(crate) fn engines(&self) -> EngineServiceClient<Channel> {
+        EngineServiceClient::new(self.channel.clone())
     }
 
     /// The address of the shared server.
