@@ -6,6 +6,7 @@ mod leaving;
 mod resumes;
 mod seeds;
 mod snapshots;
+mod storm;
 
 use std::sync::Arc;
 
