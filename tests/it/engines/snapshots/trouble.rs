@@ -11,7 +11,7 @@ use crate::support::engine::{configured, frame, holds, of_thread};
 use crate::support::pb::attach_request::Frame as Up;
 use crate::support::pb::snapshot_reply::Result as Reply;
 use crate::support::pb::{EngineSnapshot, Heartbeat, Message, SnapshotFromEngineRequest};
-use crate::support::{Code, Failure, Status, Wire, refused, shared, until};
+use crate::support::{Client, Code, Failure, Status, Wire, refused, shared, until};
 
 #[tokio::test]
 async fn an_engine_that_leaves_before_it_answers_is_lost() {
@@ -203,7 +203,7 @@ async fn an_engine_that_does_not_read_has_a_full_queue() {
     let mut other = Wire::attach(&client, "two").await;
     other.opens("u").await;
     // A request stays in the queue when nobody waits for its answer any more.
-    let impatient = || {
+    let impatient = |client: &Client| {
         let mut request = Request::new(SnapshotFromEngineRequest {
             namespace: client.namespace().into(),
             ..of_thread(&thread)
@@ -214,7 +214,10 @@ async fn an_engine_that_does_not_read_has_a_full_queue() {
     };
     let is_full = |status: &Status| status.code() == Code::ResourceExhausted;
     let full = until("the queue is full", async || {
-        let told = join_all((0..50).map(|_| impatient())).await;
+        // A connection of their own: no server stands many calls that are given up on one.
+        let connection = Client::connected(&client.address(), None).await;
+        let connection = connection.in_namespace(client.namespace());
+        let told = join_all((0..15).map(|_| impatient(&connection))).await;
         told.into_iter().find(is_full)
     })
     .await;
