@@ -159,21 +159,4 @@ impl Client {
         };
         self.list_threads(request).await.expect("they are listed").threads
     }
-
-    /// Every thread of the namespace, page by page.
-    pub(crate) async fn every_thread(&self) -> Vec<pb::Thread> {
-        let mut request = pb::ListThreadsRequest {
-            page_size: 500,
-            ..Default::default()
-        };
-        let mut threads = Vec::new();
-        loop {
-            let page = self.list_threads(request.clone()).await.expect("they are listed");
-            threads.extend(page.threads);
-            if page.next_page_token.is_empty() {
-                return threads;
-            }
-            request.page_token = page.next_page_token;
-        }
-    }
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tonic::Request;
+use tokio::task::JoinSet;
 
 use super::{chat, holder, texts};
 use crate::support::build::{named, user};
 use crate::support::engine::{configured, frame, holds, of_thread};
 use crate::support::pb::attach_request::Frame as Up;
 use crate::support::pb::snapshot_reply::Result as Reply;
-use crate::support::pb::{EngineSnapshot, Heartbeat, Message, SnapshotFromEngineRequest};
-use crate::support::{Client, Code, Failure, Status, Wire, refused, shared, until};
+use crate::support::pb::{EngineSnapshot, Heartbeat, Message};
+use crate::support::{Client, Code, Failure, Wire, refused, shared};
 
 #[tokio::test]
 async fn an_engine_that_leaves_before_it_answers_is_lost() {
@@ -194,6 +193,12 @@ async fn an_answer_above_the_limit_is_refused_and_harms_nobody_else() {
     assert_eq!(client.attached().await.len(), 2);
 }
 
+/// Snapshots that are asked for together.
+const ASKS_AT_ONCE: usize = 1_000;
+
+/// How often so many are.
+const ROUNDS_MAX: usize = 10;
+
 /// The stream is alive, but nothing of it is read: at some time the queue is full, and who asks then is told at once.
 #[tokio::test]
 async fn an_engine_that_does_not_read_has_a_full_queue() {
@@ -202,25 +207,29 @@ async fn an_engine_that_does_not_read_has_a_full_queue() {
     let deaf = holder(&client, &thread).await;
     let mut other = Wire::attach(&client, "two").await;
     other.opens("u").await;
-    // A request stays in the queue when nobody waits for its answer any more.
-    let impatient = |client: &Client| {
-        let mut request = Request::new(SnapshotFromEngineRequest {
-            namespace: client.namespace().into(),
-            ..of_thread(&thread)
-        });
-        request.set_timeout(Duration::from_millis(50));
-        let mut sessions = client.sessions();
-        async move { sessions.snapshot_from_engine(request).await.unwrap_err() }
-    };
-    let is_full = |status: &Status| status.code() == Code::ResourceExhausted;
-    let full = until("the queue is full", async || {
-        // A connection of their own: no server stands many calls that are given up on one.
-        let connection = Client::connected(&client.address(), None).await;
-        let connection = connection.in_namespace(client.namespace());
-        let told = join_all((0..15).map(|_| impatient(&connection))).await;
-        told.into_iter().find(is_full)
-    })
-    .await;
+    // A connection of their own: they are all given up in the end, which no connection outlives.
+    let connection = Client::connected(&client.address(), None).await;
+    let connection = connection.in_namespace(client.namespace());
+    let mut asking = JoinSet::new();
+    let mut full = None;
+    for _ in 0..ROUNDS_MAX {
+        for _ in 0..ASKS_AT_ONCE {
+            let (connection, thread) = (connection.clone(), thread.clone());
+            asking.spawn(async move {
+                connection
+                    .snapshot_from_engine(of_thread(&thread))
+                    .await
+                    .unwrap_err()
+            });
+        }
+        // Those before the queue is full wait for their answer, and one after it is told at once.
+        if let Ok(Some(told)) = tokio::time::timeout(Duration::from_secs(1), asking.join_next()).await {
+            full = Some(told.unwrap());
+            break;
+        }
+    }
+    let full = full.expect("the queue is full at some time");
+    asking.abort_all();
     assert_eq!(full.code(), Code::ResourceExhausted, "{full:?}");
     assert_eq!(Failure::of(&full).reason, "QUEUE_FULL");
     client.snapshot(&mut other, "u", holds(chat("u", 2))).await;
