@@ -405,3 +405,6 @@ fn claim_error(error: Error) -> ClaimError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
