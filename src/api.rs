@@ -11,6 +11,7 @@ pub mod edge;
 pub mod status;
 
 mod convert;
+mod cursor;
 mod engine_service;
 mod frame;
 mod page_token;

@@ -5,6 +5,7 @@
 //! [`Refusal`], and a store answers the needs and applies the effects. Whoever looks for a rule
 //! finds it below `domain/decide/`.
 
+pub mod cursor;
 pub mod decide;
 pub mod effect;
 pub mod engine;
@@ -34,6 +35,7 @@ pub mod title;
 pub mod turn;
 pub mod usage;
 
+pub use cursor::{Cursor, ThreadCursor};
 pub use decide::{Decision, decide};
 pub use effect::Effect;
 pub use engine::Engine;

@@ -15,25 +15,31 @@ use crate::domain::{
 };
 use crate::engine;
 use crate::store::{self, Committed, Store};
+use crate::watchers::Watchers;
 
 use live::Live;
 
 pub use crate::store::Error as StoreError;
 pub use live::EngineTerms;
+pub(crate) use telling::tell;
 
 mod context;
 mod live;
 mod staging;
+mod telling;
 
 pub mod engines;
 pub mod entries;
 pub mod forks;
+pub mod history;
 pub mod items;
 pub mod resumes;
 pub mod saves;
 pub mod sessions;
 pub mod snapshots;
 pub mod threads;
+pub mod trees;
+pub mod watches;
 
 /// Where the service reads the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -129,6 +135,11 @@ impl Service {
         self
     }
 
+    /// Who watches what: whoever else commits to the store tells them.
+    pub fn watchers(&self) -> Arc<Watchers> {
+        self.live.watchers.clone()
+    }
+
     /// Lets the clock of heartbeats run until the service is about to stop.
     pub async fn tick(&self) {
         self.live.watchers.tick(self.live.drain.clone()).await;
@@ -172,9 +183,7 @@ impl Service {
             command,
         };
         let committed = self.store.commit(proposal, self.clock.now()).await?;
-        for resume in &committed.resumes {
-            self.live.watchers.publish(resume);
-        }
+        tell(&self.live.watchers, &committed.changes);
         Ok(committed)
     }
 

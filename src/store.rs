@@ -101,8 +101,34 @@ pub struct Committed {
     pub turn: Option<Arc<Turn>>,
     /// The resume of the outcome, if it is there.
     pub resume: Option<Arc<Resume>>,
-    /// Every resume that it changed: a deletion ends those of its sessions.
+    /// All that it changed, for those who watch.
+    pub changes: Changes,
+}
+
+/// What a commit changed of what can be watched.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Sessions: a deletion changes a whole family.
+    pub sessions: Vec<Arc<Session>>,
+    /// Sessions that are gone.
+    pub removed_sessions: Vec<(Namespace, SessionId)>,
+    /// Entries at the ends of logs.
+    pub entries: Vec<Arc<[Entry]>>,
+    /// Threads.
+    pub threads: Vec<Arc<Thread>>,
+    /// Threads that are gone.
+    pub removed_threads: Vec<(Namespace, ThreadId)>,
+    /// Resumes: a deletion ends those of its sessions.
     pub resumes: Vec<Arc<Resume>>,
+}
+
+/// A session right below another one.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Whether others are below it in turn.
+    pub has_children: bool,
 }
 
 /// Work that upkeep finds.
@@ -147,6 +173,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Entries of a log, inherited ones included, in ascending order, as many as the bound lets.
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error>;
+
+    /// A log.
+    async fn log(&self, id: LogId) -> Result<Option<Arc<Log>>, Error>;
+
+    /// At most `rows` sessions right below another one, deleted ones included, by id after `after`: its forks, and
+    /// its sub-sessions. Their large texts are left empty.
+    async fn children(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        after: Option<&SessionId>,
+        rows: usize,
+    ) -> Result<Vec<Child>, Error>;
 
     /// One entry of a log without its body.
     async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error>;
@@ -211,6 +250,26 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         session: &SessionId,
         revision: Revision,
     ) -> Result<Option<Arc<PastHead>>, Error>;
+
+    /// At most `rows` heads that a session has left, those before a revision, the newest first.
+    async fn past_heads(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        before: Option<Revision>,
+        rows: usize,
+    ) -> Result<Vec<Arc<PastHead>>, Error>;
+
+    /// Turns of a journal that changed after `after`, in the order of their changes.
+    async fn changed_turns(&self, journal: LogId, after: u64, rows: usize) -> Result<Vec<Turn>, Error>;
+
+    /// Items of a journal in the order of their changes, as many as the bound lets.
+    async fn changed_items(
+        &self,
+        journal: LogId,
+        query: &query::ChangedItems,
+        bound: Bound,
+    ) -> Result<Vec<Item>, Error>;
 
     /// At most `rows` pieces of work for upkeep, as of `now`.
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error>;

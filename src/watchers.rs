@@ -1,39 +1,65 @@
 //! Who watches what. A change moves a channel that carries the newest state; whoever is slow sees several changes as
 //! one, never an older one, and nothing waits for him.
 //!
-//! A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads.
+//! A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads, and
+//! what he read is there for those who come after him. Of a session the channel carries the last entries too, so that
+//! whoever keeps up never touches the store.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Namespace, Resume, ResumeId};
+use crate::domain::{Entry, Namespace, Resume, ResumeId, Session, SessionId, Thread, ThreadId};
+
+mod channels;
+mod tail;
+
+use channels::Channels;
+pub use channels::Ear;
+pub use tail::Tail;
 
 /// How long a stream may be silent before it sends what it sent last again.
-pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// How often streams look whether they were silent for that long.
 const TICK: Duration = Duration::from_millis(2_500);
 
-type Key = (Namespace, ResumeId);
+/// What those who watch a resume hear.
+pub type ResumeEar = Ear<ResumeId, Arc<Resume>>;
 
-/// The newest state of a resume; `None`: nothing has happened since somebody began to listen.
-pub type News = watch::Receiver<Option<Arc<Resume>>>;
+/// What those who watch a session hear.
+pub type SessionEar = Ear<SessionId, SessionNews>;
 
-/// Everybody who watches a resume, and the clock that all of them share.
+/// What those who watch a thread hear; `None`: it is gone.
+pub type ThreadEar = Ear<ThreadId, Option<Arc<Thread>>>;
+
+/// A session as it stands, and what was appended last.
+#[derive(Clone, Debug)]
+pub struct SessionNews {
+    /// The session; `None`: it is gone.
+    pub session: Option<Arc<Session>>,
+    /// The last entries of its log, as far as they are known.
+    pub tail: Tail,
+}
+
+/// Everybody who watches, and the clock that all of them share.
 #[derive(Debug)]
 pub struct Watchers {
-    resumes: Mutex<HashMap<Key, watch::Sender<Option<Arc<Resume>>>>>,
+    resumes: Arc<Channels<ResumeId, Arc<Resume>>>,
+    sessions: Arc<Channels<SessionId, SessionNews>>,
+    threads: Arc<Channels<ThreadId, Option<Arc<Thread>>>>,
     ticks: watch::Sender<u64>,
 }
 
 impl Default for Watchers {
     fn default() -> Self {
         Self {
-            resumes: Mutex::default(),
+            resumes: Arc::default(),
+            sessions: Arc::default(),
+            threads: Arc::default(),
             ticks: watch::Sender::new(0),
         }
     }
@@ -41,43 +67,103 @@ impl Default for Watchers {
 
 impl Watchers {
     /// Listens for changes of a resume from now on.
-    pub fn listen(&self, ns: &Namespace, id: &ResumeId) -> News {
-        let mut resumes = self.resumes();
-        let sender = resumes
-            .entry((ns.clone(), id.clone()))
-            .or_insert_with(|| watch::Sender::new(None));
-        sender.subscribe()
+    pub fn resume(&self, ns: &Namespace, id: &ResumeId) -> ResumeEar {
+        self.resumes.listen(ns, id)
+    }
+
+    /// Listens for changes of a session from now on.
+    pub fn session(&self, ns: &Namespace, id: &SessionId) -> SessionEar {
+        self.sessions.listen(ns, id)
+    }
+
+    /// Listens for changes of a thread from now on.
+    pub fn thread(&self, ns: &Namespace, id: &ThreadId) -> ThreadEar {
+        self.threads.listen(ns, id)
     }
 
     /// Tells who listens that a resume has changed, unless they know something newer. After its end nothing comes.
-    pub fn publish(&self, resume: &Arc<Resume>) {
-        let key = (resume.namespace.clone(), resume.id.clone());
-        let mut resumes = self.resumes();
-        let Some(sender) = resumes.get(&key) else {
-            return;
-        };
-        sender.send_if_modified(|known| {
-            let news = known.as_ref().is_none_or(|known| resume.is_newer_than(known));
-            if news {
+    pub fn tell_resume(&self, resume: &Arc<Resume>) {
+        let news = |known: &mut Option<Arc<Resume>>| {
+            let is_news = known.as_ref().is_none_or(|known| resume.is_newer_than(known));
+            if is_news {
                 *known = Some(resume.clone());
             }
-            news
-        });
-        if resume.state.is_end() || sender.receiver_count() == 0 {
-            resumes.remove(&key);
-        }
+            is_news
+        };
+        self.resumes.tell(&resume.namespace, &resume.id, news);
     }
 
-    /// Forgets a resume that nobody listens to any more.
-    pub fn leave(&self, ns: &Namespace, id: &ResumeId) {
-        let key = (ns.clone(), id.clone());
-        let mut resumes = self.resumes();
-        if resumes
-            .get(&key)
-            .is_some_and(|sender| sender.receiver_count() == 0)
-        {
-            resumes.remove(&key);
-        }
+    /// Tells who listens that a session has changed, unless they know something newer; `appended` are the entries that
+    /// the change added, or some of other logs.
+    pub fn tell_session(&self, session: &Arc<Session>, appended: &[Arc<[Entry]>]) {
+        let news = |known: &mut Option<SessionNews>| {
+            let known = known.get_or_insert_with(|| SessionNews {
+                session: None,
+                tail: Tail::default(),
+            });
+            let is_news = known
+                .session
+                .as_ref()
+                .is_none_or(|known| is_newer(session, known));
+            if is_news {
+                known.session = Some(session.clone());
+                for entries in appended {
+                    known.tail = known.tail.with(entries);
+                }
+            }
+            is_news
+        };
+        self.sessions.tell(&session.namespace, &session.id, news);
+    }
+
+    /// What was read of a session, where nothing is known yet.
+    pub fn offer_session(&self, session: &Arc<Session>) {
+        let read = SessionNews {
+            session: Some(session.clone()),
+            tail: Tail::default(),
+        };
+        self.sessions.offer(&session.namespace, &session.id, read);
+    }
+
+    /// What was read of a thread, where nothing is known yet.
+    pub fn offer_thread(&self, thread: &Arc<Thread>) {
+        self.threads
+            .offer(&thread.namespace, &thread.id, Some(thread.clone()));
+    }
+
+    /// Tells who listens that a session is gone.
+    pub fn tell_session_gone(&self, ns: &Namespace, id: &SessionId) {
+        let gone = SessionNews {
+            session: None,
+            tail: Tail::default(),
+        };
+        self.sessions.tell(ns, id, |known| {
+            *known = Some(gone);
+            true
+        });
+    }
+
+    /// Tells who listens that a thread has changed, unless they know something newer.
+    pub fn tell_thread(&self, thread: &Arc<Thread>) {
+        let news = |known: &mut Option<Option<Arc<Thread>>>| {
+            let is_news = match known {
+                Some(Some(known)) => (thread.create_time, thread.change) > (known.create_time, known.change),
+                Some(None) | None => true,
+            };
+            if is_news {
+                *known = Some(Some(thread.clone()));
+            }
+            is_news
+        };
+        self.threads.tell(&thread.namespace, &thread.id, news);
+    }
+
+    /// Tells who listens that a thread is gone.
+    pub fn tell_thread_gone(&self, ns: &Namespace, id: &ThreadId) {
+        self.threads.tell(ns, id, |known| {
+            *known = Some(None);
+            true
+        });
     }
 
     /// The clock that heartbeats go by.
@@ -92,9 +178,14 @@ impl Watchers {
             self.ticks.send_modify(|ticks| *ticks += 1);
         }
     }
+}
 
-    fn resumes(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<Option<Arc<Resume>>>>> {
-        // A map is whole after any panic that could happen under its lock.
-        self.resumes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whether a stream that sent something then has to send it again by now: the clock ticks some times in a silence.
+pub fn is_silent_since(sent: Instant) -> bool {
+    sent.elapsed() + SILENCE_MAX / 6 >= SILENCE_MAX
+}
+
+/// Whether `a` is a later version than `b`, or of a later session of that name.
+fn is_newer(a: &Session, b: &Session) -> bool {
+    (a.profile.create_time, a.generation) > (b.profile.create_time, b.generation)
 }

@@ -14,6 +14,7 @@ use crate::domain::{Invalid, Limits};
 pub(super) mod engine;
 pub(super) mod entry;
 pub(super) mod fork;
+pub(super) mod history;
 pub(super) mod item;
 pub(super) mod mask;
 pub(super) mod resume;

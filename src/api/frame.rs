@@ -174,20 +174,25 @@ macro_rules! listings {
     };
 }
 
-scoped!(GetSessionRequest ReadMessagesRequest GetThreadRequest GetResumeRequest WatchResumeRequest);
+scoped!(
+    GetSessionRequest ReadMessagesRequest GetThreadRequest GetResumeRequest WatchResumeRequest WatchSessionRequest
+    WatchThreadRequest
+);
 listings!(
     ListSessionsRequest ListEntriesRequest ListThreadsRequest ListItemsRequest ListResumesRequest ListEnginesRequest
+    ListRevisionsRequest GetSessionTreeRequest
 );
 mutations!(
     CreateSessionRequest UpdateSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest
     SaveSessionRequest SnapshotFromEngineRequest ForkSessionRequest ResumeRequest CancelResumeRequest
     CreateThreadRequest UpdateThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest
-    FinishTurnRequest
+    FinishTurnRequest RewindSessionRequest
 );
 
 subjects!("session.id", request => &request.session_id,
     GetSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest ListEntriesRequest
-    ReadMessagesRequest ForkSessionRequest ResumeRequest
+    ReadMessagesRequest ForkSessionRequest ResumeRequest RewindSessionRequest ListRevisionsRequest
+    GetSessionTreeRequest WatchSessionRequest
 );
 subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), CreateSessionRequest);
 subjects!("session.id", request => request.session.as_ref().map_or("", |session| &session.session_id),
@@ -203,7 +208,7 @@ subjects!("resume.id", request => match &request.target {
 subjects!("engine.id", _request => "", ListEnginesRequest);
 subjects!("thread.id", request => &request.thread_id,
     GetThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest FinishTurnRequest ListItemsRequest
-    SaveSessionRequest
+    SaveSessionRequest WatchThreadRequest
 );
 subjects!("thread.id", request => request.thread_id.as_deref().unwrap_or_default(),
     CreateThreadRequest SnapshotFromEngineRequest

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use crate::domain::query::{Bound, Place, ResumeKey, SessionKey, ThreadKey};
-use crate::domain::{EngineId, Invalid, Namespace, ResumeId, Seq, SessionId, ThreadId, Time};
+use crate::domain::{EngineId, Invalid, Namespace, ResumeId, Revision, Seq, SessionId, ThreadId, Time};
 
 use super::frame::Listing;
 use super::status::page_token_invalid;
@@ -183,6 +183,32 @@ impl Key for EngineId {
 
     fn read(row: Row) -> Option<Self> {
         Self::parse(&row.id, "page_token").ok()
+    }
+}
+
+impl Key for SessionId {
+    fn write(&self) -> Row {
+        Row {
+            id: self.to_string(),
+            ..Row::default()
+        }
+    }
+
+    fn read(row: Row) -> Option<Self> {
+        Self::parse(&row.id, "page_token").ok()
+    }
+}
+
+impl Key for Revision {
+    fn write(&self) -> Row {
+        Row {
+            seq: self.0,
+            ..Row::default()
+        }
+    }
+
+    fn read(row: Row) -> Option<Self> {
+        Some(Self(row.seq))
     }
 }
 

@@ -8,7 +8,8 @@ use crate::domain::{ResumeId, Seq, SessionId};
 use crate::pb;
 use crate::pb::session_service_server::SessionService;
 
-use super::convert::{self, entry, fork, resume, session};
+use super::convert::{self, entry, fork, history, resume, session};
+use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
 use super::{Sessions, edge, frame, status};
@@ -268,28 +269,77 @@ impl SessionService for Sessions {
         }))
     }
 
-    // What this version does not do yet.
-
     async fn rewind_session(
         &self,
-        _: Request<pb::RewindSessionRequest>,
+        request: Request<pb::RewindSessionRequest>,
     ) -> Answer<pb::RewindSessionResponse> {
-        Err(status::unimplemented("RewindSession"))
+        let (call, request) = frame::mutation(request)?;
+        let rewind = frame::checked(&self.service, &call, history::rewind(&request)).await?;
+        let rewound = self.service.rewind_session(call, rewind).await?;
+        Ok(Response::new(pb::RewindSessionResponse {
+            session: Some((&*rewound.session).into()),
+            removed: rewound.removed.into_iter().map(Into::into).collect(),
+            removed_count: rewound.removed_count,
+        }))
     }
 
     async fn list_revisions(
         &self,
-        _: Request<pb::ListRevisionsRequest>,
+        request: Request<pb::ListRevisionsRequest>,
     ) -> Answer<pb::ListRevisionsResponse> {
-        Err(status::unimplemented("ListRevisions"))
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let page = self
+            .service
+            .revisions(&ns, &id, paging.after()?, paging.bound)
+            .await?;
+        Ok(Response::new(pb::ListRevisionsResponse {
+            revisions: page.rows.iter().map(|head| (&**head).into()).collect(),
+            next_page_token: paging.next(page.next.as_ref()),
+        }))
     }
 
     async fn get_session_tree(
         &self,
-        _: Request<pb::GetSessionTreeRequest>,
+        request: Request<pb::GetSessionTreeRequest>,
     ) -> Answer<pb::GetSessionTreeResponse> {
-        Err(status::unimplemented("GetSessionTree"))
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let after: Option<SessionId> = paging.after()?;
+        let page = self
+            .service
+            .session_tree(&ns, &id, after.as_ref(), paging.bound)
+            .await?;
+        let page = page.ok_or_else(status::page_token_invalid)?;
+        Ok(Response::new(pb::GetSessionTreeResponse {
+            nodes: page.rows.iter().map(Into::into).collect(),
+            next_page_token: paging.next(page.next.as_ref()),
+        }))
     }
+
+    type WatchSessionStream = Responses<pb::WatchSessionResponse>;
+
+    async fn watch_session(
+        &self,
+        request: Request<pb::WatchSessionRequest>,
+    ) -> Answer<Self::WatchSessionStream> {
+        let (ns, request) = frame::read(request)?;
+        let id = SessionId::parse(&request.session_id, "session_id")?;
+        let watched = Watched::of("session", &ns, id.as_str());
+        let cursor = watched.place(request.cursor.as_deref())?;
+        let changes = self.service.watch_session(&ns, &id, cursor).await?;
+        Ok(responses(changes, move |change| pb::WatchSessionResponse {
+            entries: change.entries.into_iter().map(Into::into).collect(),
+            session: change.session.map(|session| (&*session).into()),
+            rewound_to_seq: change.rewound_to.map(|seq| seq.0),
+            deleted: change.deleted,
+            cursor: watched.cursor(&change.cursor),
+        }))
+    }
+
+    // What this version does not do yet.
 
     async fn search_messages(
         &self,
@@ -303,12 +353,6 @@ impl SessionService for Sessions {
         _: Request<pb::PruneSessionsRequest>,
     ) -> Answer<pb::PruneSessionsResponse> {
         Err(status::unimplemented("PruneSessions"))
-    }
-
-    type WatchSessionStream = Responses<pb::WatchSessionResponse>;
-
-    async fn watch_session(&self, _: Request<pb::WatchSessionRequest>) -> Answer<Self::WatchSessionStream> {
-        Err(status::unimplemented("WatchSession"))
     }
 
     type ExportSessionStream = Responses<pb::ExportSessionResponse>;

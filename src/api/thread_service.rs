@@ -1,15 +1,18 @@
 //! `sessiond.v1.ThreadService`.
 
+use futures_util::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Seq, ThreadId, TurnId};
 use crate::pb;
 use crate::pb::thread_service_server::ThreadService;
+use crate::service::watches::ThreadChange;
 
 use super::convert::{item, thread};
+use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::Responses;
-use super::{Threads, frame, status};
+use super::{Threads, frame};
 
 type Answer<R> = Result<Response<R>, Status>;
 
@@ -146,11 +149,29 @@ impl ThreadService for Threads {
         }))
     }
 
-    // What this version does not do yet.
-
     type WatchThreadStream = Responses<pb::WatchThreadResponse>;
 
-    async fn watch_thread(&self, _: Request<pb::WatchThreadRequest>) -> Answer<Self::WatchThreadStream> {
-        Err(status::unimplemented("WatchThread"))
+    async fn watch_thread(
+        &self,
+        request: Request<pb::WatchThreadRequest>,
+    ) -> Answer<Self::WatchThreadStream> {
+        let (ns, request) = frame::read(request)?;
+        let id = ThreadId::parse(&request.thread_id, "thread_id")?;
+        let watched = Watched::of("thread", &ns, id.as_str());
+        let cursor = watched.place(request.cursor.as_deref())?;
+        let changes = self.service.watch_thread(&ns, &id, cursor).await?;
+        let changes = changes.map(move |change| thread_change(change?, watched));
+        Ok(Response::new(changes.boxed()))
     }
+}
+
+fn thread_change(change: ThreadChange, watched: Watched) -> Result<pb::WatchThreadResponse, Status> {
+    Ok(pb::WatchThreadResponse {
+        items: change.items.iter().map(item::to_pb).collect::<Result<_, _>>()?,
+        turns: change.turns.iter().map(Into::into).collect(),
+        thread: change.thread.map(|thread| (&*thread).into()),
+        rewound_to_seq: change.rewound_to.map(|seq| seq.0),
+        deleted: change.deleted,
+        cursor: watched.cursor(&change.cursor),
+    })
 }

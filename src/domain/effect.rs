@@ -33,7 +33,7 @@ pub enum Effect {
     /// Make a log; the parts of its path name other logs from now on.
     OpenLog(Arc<Log>),
     /// Add entries at the end of their log.
-    Append(Vec<Entry>),
+    Append(Arc<[Entry]>),
     /// Remove a log's entries, or a journal's turns and items, after `after`: at most `SWEEP_ROWS_MAX`
     /// rows of each, the last first.
     DropRows {

@@ -228,6 +228,9 @@ pub enum Refusal {
         /// How many there are.
         count: u64,
     },
+    /// The log that a cursor stands in is gone.
+    #[error("the cursor's log is not kept any more")]
+    CursorExpired,
     /// What a request was computed on has changed meanwhile, each time it was tried.
     #[error("session {session} kept changing")]
     Moved {
@@ -261,6 +264,14 @@ impl Refusal {
         Self::NotFound {
             noun: Noun::Resume,
             id: id.to_string(),
+        }
+    }
+
+    /// A head that a session never left, or that is not kept any more.
+    pub fn no_revision(session: &SessionId, revision: Revision) -> Self {
+        Self::NotFound {
+            noun: Noun::Revision,
+            id: format!("{session}@{revision}"),
         }
     }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Seq, SessionId, ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
+    TurnId,
 };
 use super::need::Need;
 use super::outcome::Receipt;
+use super::past_head::PastHead;
 use super::path::Log;
 use super::resume::Resume;
 use super::session::Session;
@@ -60,6 +62,8 @@ pub enum Answer {
     Engine(Option<Arc<Engine>>),
     /// To [`Need::Resume`] and [`Need::OpenResume`].
     Resume(Option<Arc<Resume>>),
+    /// To [`Need::PastHead`].
+    PastHead(Option<Arc<PastHead>>),
 }
 
 /// Answers and the effects on top of them.
@@ -79,6 +83,7 @@ pub struct Facts {
     engines: Named<EngineId, Arc<Engine>>,
     resumes: Named<ResumeId, Arc<Resume>>,
     open_resumes: Named<SessionId, ResumeId>,
+    past_heads: HashMap<(Namespace, SessionId, Revision), Option<Arc<PastHead>>>,
     pending: Pending,
 }
 
@@ -89,6 +94,7 @@ struct Pending {
     sessions: bool,
     dropped_receipts: bool,
     dropped_resumes: bool,
+    dropped_heads: bool,
     appended: HashSet<LogId>,
     ended_turns: HashSet<(LogId, TurnId)>,
 }
@@ -166,6 +172,17 @@ impl Facts {
         self.resume(ns, id).flatten()
     }
 
+    /// A head that a session has left; the outer `None` means that nobody asked the store yet.
+    pub fn past_head(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        revision: Revision,
+    ) -> Option<Option<&Arc<PastHead>>> {
+        let key = (ns.clone(), session.clone(), revision);
+        self.past_heads.get(&key).map(Option::as_ref)
+    }
+
     /// Whether a staged log is all there up to `seq` and named by nobody yet: the sweep takes the last
     /// rows of an abandoned one first, and the log itself in the end.
     pub fn is_staged_to(&self, log: &Log, seq: Seq) -> bool {
@@ -199,6 +216,7 @@ impl Facts {
             Need::Engine(ns, id) => self.engine(ns, id).is_some(),
             Need::Resume(ns, id) => self.resume(ns, id).is_some(),
             Need::OpenResume(ns, session) => self.open_resumes.contains_key(&(ns.clone(), session.clone())),
+            Need::PastHead(ns, session, revision) => self.past_head(ns, session, *revision).is_some(),
         }
     }
 
@@ -210,6 +228,7 @@ impl Facts {
             Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
             Need::Epoch(_) | Need::Engine(..) => true,
             Need::Resume(..) | Need::OpenResume(..) => !self.pending.dropped_resumes,
+            Need::PastHead(..) => !self.pending.dropped_heads,
             Need::Family(..) | Need::HighestFork(..) => !self.pending.sessions,
             Need::Entries(log, ..) => log
                 .path
@@ -278,6 +297,9 @@ impl Facts {
                         .or_insert(Some(resume));
                 }
             }
+            (Need::PastHead(ns, session, revision), Answer::PastHead(head)) => {
+                self.past_heads.entry((ns, session, revision)).or_insert(head);
+            }
             (need, answer) => unreachable!("a store answered {need:?} with {answer:?}"),
         }
     }
@@ -308,7 +330,7 @@ impl Facts {
                 self.logs.insert(log.id, Some(log.clone()));
             }
             Effect::Append(entries) => {
-                for entry in entries {
+                for entry in entries.iter() {
                     self.pending.appended.insert(entry.meta.log);
                     self.entries
                         .insert((entry.meta.log, entry.meta.id.clone()), Some(entry.meta.seq));
@@ -355,11 +377,15 @@ impl Facts {
                 self.open_resumes.clear();
                 self.pending.dropped_resumes = true;
             }
-            Effect::PutPastHead(_)
-            | Effect::DropPastHeads { .. }
-            | Effect::DropRows { .. }
-            | Effect::Loosen(..)
-            | Effect::Fasten(_) => {}
+            Effect::PutPastHead(head) => {
+                let key = (head.namespace.clone(), head.session.clone(), head.revision);
+                self.past_heads.insert(key, Some(head.clone()));
+            }
+            Effect::DropPastHeads { .. } => {
+                self.past_heads.clear();
+                self.pending.dropped_heads = true;
+            }
+            Effect::DropRows { .. } | Effect::Loosen(..) | Effect::Fasten(_) => {}
         }
     }
 
@@ -377,6 +403,7 @@ impl Facts {
         self.families.clear();
         self.highest_forks.clear();
         self.references.clear();
+        self.past_heads.clear();
         self.pending = Pending::default();
     }
 

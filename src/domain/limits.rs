@@ -29,6 +29,12 @@ pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Sub-sessions that one deletion may take with it.
 pub const CASCADE_SESSIONS_MAX: usize = 10_000;
 
+/// Dropped entries that the answer to a rewind shows.
+pub const REMOVED_ENTRIES_MAX: usize = 1_000;
+
+/// Ancestors that a tree shows: the nearest ones.
+pub const ANCESTORS_MAX: usize = 10_000;
+
 /// How often what was computed on a reader is computed again when its session moved meanwhile.
 pub const MOVED_RETRIES_MAX: usize = 3;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Seq, SessionId, ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
+    TurnId,
 };
 use super::outcome::Outcome;
 use super::path::Log;
@@ -47,6 +48,8 @@ pub enum Need {
     Resume(Namespace, ResumeId),
     /// The resume of a session that has not ended.
     OpenResume(Namespace, SessionId),
+    /// A head that a session has left.
+    PastHead(Namespace, SessionId, Revision),
 }
 
 /// Everything the rules of `proposal` read, as far as the facts so far tell; the store answers what is
@@ -78,6 +81,7 @@ fn of_outcome(ns: &Namespace, outcome: &Outcome) -> Option<Need> {
         | Outcome::Appended { session, .. }
         | Outcome::Saved { session, .. }
         | Outcome::Snapshot { session, .. }
+        | Outcome::Rewound { session, .. }
         | Outcome::Forked { session, .. } => Some(Need::Session(ns.clone(), session.clone())),
         Outcome::Thread { thread } | Outcome::Turn { thread, .. } | Outcome::Items { thread, .. } => {
             Some(Need::Thread(ns.clone(), thread.clone()))
@@ -146,12 +150,21 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
         SessionCommand::Fork(fork) => {
             needs.push(session(&fork.source));
             needs.push(session(&fork.id));
+            needs.extend(past_head(ns, &fork.source, fork.revision));
             if let (Some(Some(source)), None) = (facts.session(ns, &fork.source), &fork.title) {
                 let key = ForkName::of(&source.profile.title).key().to_owned();
                 needs.push(Need::HighestFork(ns.clone(), key));
             }
         }
+        SessionCommand::Rewind(rewind) => {
+            needs.push(session(&rewind.session));
+            needs.extend(past_head(ns, &rewind.session, rewind.to));
+        }
     }
+}
+
+fn past_head(ns: &Namespace, session: &SessionId, revision: Option<Revision>) -> Option<Need> {
+    revision.map(|revision| Need::PastHead(ns.clone(), session.clone(), revision))
 }
 
 /// A thread and the session that it is saved to.

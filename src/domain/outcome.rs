@@ -1,7 +1,7 @@
 //! What a commit did, small enough to be kept as a receipt for its retries.
 
 use super::entry::Digest;
-use super::id::{EngineId, ResumeId, Seq, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId};
 use super::session::Removed;
 use super::time::Time;
 
@@ -52,6 +52,17 @@ pub enum Outcome {
         source: SessionId,
         /// The message that was cut off.
         removed: Option<Removed>,
+    },
+    /// A session went back.
+    Rewound {
+        /// Which.
+        session: SessionId,
+        /// The revision that it left.
+        left: Revision,
+        /// The last entry that both heads have.
+        kept: Seq,
+        /// How many entries came after it.
+        removed: u64,
     },
     /// A thread was made, changed or deleted.
     Thread {

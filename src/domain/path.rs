@@ -179,7 +179,12 @@ impl Tip {
 
 /// How many entries two tips have in common, counted from the first.
 pub fn common(a: &Tip, b: &Tip) -> Seq {
-    let (of_a, of_b) = (a.log.spans(Seq::ZERO, a.seq()), b.log.spans(Seq::ZERO, b.seq()));
+    shared((&a.log, a.seq()), (&b.log, b.seq()))
+}
+
+/// How many entries two logs have in common up to a seq of each, counted from the first.
+pub fn shared((a, a_to): (&Log, Seq), (b, b_to): (&Log, Seq)) -> Seq {
+    let (of_a, of_b) = (a.spans(Seq::ZERO, a_to), b.spans(Seq::ZERO, b_to));
     let mut shared = Seq::ZERO;
     for (x, y) in of_a.iter().zip(&of_b) {
         if x.log != y.log {

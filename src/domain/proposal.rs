@@ -17,10 +17,12 @@ use super::usage::Usage;
 
 mod engine;
 mod resume;
+mod rewind;
 mod snapshot;
 
 pub use engine::EngineCommand;
 pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
+pub use rewind::Rewind;
 pub use snapshot::{Cut, Said, Snapshot};
 
 /// One mutation.
@@ -108,6 +110,8 @@ pub enum SessionCommand {
     Snapshot(Box<Snapshot>),
     /// Make a session that starts at a cut in another one.
     Fork(Box<Fork>),
+    /// Drop entries from its end, or return to a head that it has left.
+    Rewind(Box<Rewind>),
 }
 
 /// How a session is deleted.
@@ -173,7 +177,9 @@ pub enum Written {
 pub struct Fork {
     /// The session that is forked.
     pub source: SessionId,
-    /// The log its head named then; if it names another now, the point is resolved again.
+    /// The head it is forked at, if that is a past one.
+    pub revision: Option<Revision>,
+    /// The log that head named then; if it names another now, the point is resolved again.
     pub source_log: LogId,
     /// The fold of everything the fork keeps.
     pub cut: super::tally::Tally,

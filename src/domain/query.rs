@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::id::{EngineId, Namespace, ResumeId, Seq, SessionId, ThreadId, TurnId};
+use super::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::resume;
 use super::session;
 use super::thread;
 use super::time::Time;
+use super::turn::Item;
 
 /// How much one page may hold: it ends at whichever comes first, but has one row at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,14 @@ pub struct Bound {
     pub rows: usize,
     /// Bytes of bodies and texts.
     pub bytes: usize,
+}
+
+impl Bound {
+    /// A full page.
+    pub const PAGE: Self = Self {
+        rows: PAGE_ROWS_MAX,
+        bytes: PAGE_BYTES_MAX,
+    };
 }
 
 /// Rows, and where the next page starts; `None`: there is no more.
@@ -261,6 +271,24 @@ pub enum End {
     Oldest,
     /// The last rows.
     Newest,
+}
+
+/// Items of a journal in the order of their changes: those after a place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedItems {
+    /// A change number.
+    pub change: u64,
+    /// Of the items of that change, those after this one.
+    pub after: Seq,
+    /// The last change that is asked for.
+    pub to: u64,
+}
+
+impl ChangedItems {
+    /// Whether an item is among them.
+    pub fn admits(&self, item: &Item) -> bool {
+        (item.change, item.seq) > (self.change, self.after) && item.change <= self.to
+    }
 }
 
 /// Which items of a journal: those after a seq, of one turn or of all.

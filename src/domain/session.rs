@@ -176,6 +176,12 @@ impl Session {
         usage
     }
 
+    /// The session that it was forked from, or that it is a part of: where it hangs in a tree.
+    pub fn above(&self) -> Option<&SessionId> {
+        let origin = self.profile.origin.as_ref().map(|origin| &origin.session);
+        origin.or(self.profile.parent.as_ref())
+    }
+
     /// Bytes of its texts: what a page counts.
     pub fn text_bytes(&self) -> usize {
         let Profile {

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::store::{self, Store};
 
-use super::sessions::{at_revision, standing};
+use super::sessions::standing;
 use super::{Call, Error, Service, mismatched};
 
 /// What an append did.
@@ -164,8 +164,7 @@ impl Service {
 
     /// Streams messages. What is read is fixed when the call starts: later changes do not show.
     pub async fn messages(&self, ns: &Namespace, id: &SessionId, read: Read) -> Result<Messages, Error> {
-        let session = self.found(ns, id).await?;
-        at_revision(&session, read.revision)?;
+        let session = self.session(ns, id, read.revision).await?;
         match read.view {
             View::Visible => self.visible(&session.tip, read).await,
             View::Context => self.context(&session.tip, read).await,
@@ -267,14 +266,23 @@ impl Service {
         Ok(rows.pop().ok_or_else(missing)?)
     }
 
-    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
-    fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
-        let reading = Reading {
+    /// A page of entries after `after`, which has to come before the tip.
+    pub(super) async fn page_of(&self, tip: &Tip, after: Seq) -> Result<EntryPage, Error> {
+        self.reading(tip).page(after).await
+    }
+
+    fn reading(&self, tip: &Tip) -> Reading {
+        Reading {
             store: self.store.clone(),
             log: tip.log.clone(),
             to: tip.seq(),
             large: self.live.large_pages.clone(),
-        };
+        }
+    }
+
+    /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
+    fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
+        let reading = self.reading(tip);
         let pages = stream::try_unfold(
             (reading, Next::After(after), None),
             |(reading, next, sent)| async move {
@@ -321,10 +329,10 @@ enum Next {
 }
 
 /// A page of entries, and its place among the large ones.
-struct EntryPage {
-    rows: Vec<Entry>,
+pub(super) struct EntryPage {
+    pub(super) rows: Vec<Entry>,
     last: Seq,
-    place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {

@@ -13,7 +13,7 @@ use crate::domain::title::Title;
 use crate::domain::{Command, Entry, Noun, Outcome, Refusal, Seq, Session, SessionId, Tally, Tip};
 use crate::store;
 
-use super::sessions::{at_revision, standing};
+use super::sessions::standing;
 use super::{Call, Error, Service, mismatched};
 
 /// What a caller wants forked.
@@ -85,12 +85,14 @@ impl Service {
         fork: &Fork,
         id: &SessionId,
     ) -> Result<(Command, Option<Bytes>), Error> {
-        let source = self.found(&call.namespace, &fork.source).await?;
-        at_revision(&source, fork.revision)?;
+        let present = self.found(&call.namespace, &fork.source).await?;
+        let is_past = fork.revision.is_some_and(|revision| revision != present.revision);
+        let source = self.as_of(present, fork.revision).await?;
         let Cut { tally, removed } = self.cut(&source, &fork.point).await?;
         let preview = self.preview_at(&source.tip, &tally).await?;
         let command = proposal::Fork {
             source: source.id.clone(),
+            revision: fork.revision.filter(|_| is_past),
             source_log: source.tip.log.id,
             cut: tally,
             preview,

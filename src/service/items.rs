@@ -102,6 +102,20 @@ impl Service {
         Ok(page)
     }
 
+    /// A page of the items that a thread shares with a session.
+    pub(super) async fn shared_items(
+        &self,
+        thread: &Thread,
+        after: Seq,
+        bound: Bound,
+    ) -> Result<ItemsPage, Error> {
+        let Some(base) = &thread.base else {
+            return Ok(ItemsPage::default());
+        };
+        self.items_of_base(base, thread.journal, after, thread.base_items(), bound)
+            .await
+    }
+
     /// Own items, of one turn or of all.
     async fn own_items(
         &self,

@@ -51,7 +51,7 @@ impl Default for EngineTerms {
 pub(super) struct Live {
     pub(super) terms: EngineTerms,
     pub(super) registry: Registry,
-    pub(super) watchers: Watchers,
+    pub(super) watchers: Arc<Watchers>,
     pub(super) seeds: Semaphore,
     /// Places for large pages of messages that are being read.
     pub(super) large_pages: Arc<Semaphore>,
@@ -68,7 +68,7 @@ impl Live {
             seeds: Semaphore::new(terms.seeds_max),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
             registry: Registry::default(),
-            watchers: Watchers::default(),
+            watchers: Arc::default(),
             tasks: TaskTracker::new(),
             driven: Mutex::default(),
             terms,

@@ -12,7 +12,7 @@ use crate::domain::proposal::{Offer, Open, ResumeCommand};
 use crate::domain::query::{self, Bound, Page, ResumeKey};
 use crate::domain::resume::{State, Wish};
 use crate::domain::{Command, Namespace, Noun, Outcome, Refusal, Resume, ResumeId, SessionId, ThreadId};
-use crate::watchers::{News, SILENCE_MAX};
+use crate::watchers::{ResumeEar, is_silent_since};
 
 use super::{Call, Error, Service, mismatched};
 
@@ -65,22 +65,17 @@ impl Service {
             Target::Thread(thread) => self.last_into(ns, thread).await?,
         };
         // First listen, then read: nothing falls between the two.
-        let listening = Listening {
-            service: self.clone(),
-            news: self.live.watchers.listen(ns, &id),
-            ticks: self.live.watchers.ticks(),
-            ns: ns.clone(),
-            id,
-        };
-        let first = self.found_resume(ns, &listening.id).await?;
+        let ear = self.live.watchers.resume(ns, &id);
+        let first = self.found_resume(ns, &id).await?;
         let watch = Watch {
-            listening,
+            ear,
+            ticks: self.live.watchers.ticks(),
             last: first.clone(),
             sent: Instant::now(),
         };
         let rest = stream::unfold(watch, |mut watch| async move {
             let next = watch.next().await?;
-            Some((next, watch))
+            Some((Ok(next), watch))
         });
         Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
     }
@@ -163,65 +158,32 @@ impl Service {
 
 /// One who watches: no task and no timer of its own.
 struct Watch {
-    listening: Listening,
+    ear: ResumeEar,
+    ticks: watch::Receiver<u64>,
     last: Arc<Resume>,
     sent: Instant,
 }
 
-/// Leaves when it is dropped, so that nothing is kept for who is gone.
-struct Listening {
-    service: Service,
-    news: News,
-    ticks: watch::Receiver<u64>,
-    ns: Namespace,
-    id: ResumeId,
-}
-
 impl Watch {
     /// The next change, or after a long silence the last one again; `None` after the end.
-    async fn next(&mut self) -> Option<Result<Arc<Resume>, Error>> {
+    async fn next(&mut self) -> Option<Arc<Resume>> {
         if self.last.state.is_end() {
             return None;
         }
         loop {
-            let Listening { news, ticks, .. } = &mut self.listening;
             let newer = tokio::select! {
-                changed = news.changed() => match changed {
-                    Ok(()) => news.borrow_and_update().clone(),
-                    // Nobody tells any more: what stands is in the store.
-                    Err(_) => match self.read().await {
-                        Ok(resume) => Some(resume),
-                        Err(error) => return Some(Err(error)),
-                    },
-                },
-                Ok(()) = ticks.changed() => None,
+                news = self.ear.next() => Some(news),
+                Ok(()) = self.ticks.changed() => None,
             };
-            let is_news = newer
-                .as_ref()
-                .is_some_and(|newer| newer.is_newer_than(&self.last));
-            if let Some(newer) = newer.filter(|_| is_news) {
+            let newer = newer.filter(|newer| newer.is_newer_than(&self.last));
+            let is_news = newer.is_some();
+            if let Some(newer) = newer {
                 self.last = newer;
             }
-            if is_news || self.sent.elapsed() + SILENCE_MAX / 6 >= SILENCE_MAX {
+            if is_news || is_silent_since(self.sent) {
                 self.sent = Instant::now();
-                return Some(Ok(self.last.clone()));
+                return Some(self.last.clone());
             }
         }
-    }
-
-    async fn read(&mut self) -> Result<Arc<Resume>, Error> {
-        let Listening { service, ns, id, .. } = &self.listening;
-        let news = service.live.watchers.listen(ns, id);
-        let resume = service.found_resume(ns, id).await?;
-        self.listening.news = news;
-        Ok(resume)
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        // Its own ear has to be closed before it is counted who else listens.
-        self.news = watch::channel(None).1;
-        self.service.live.watchers.leave(&self.ns, &self.id);
     }
 }

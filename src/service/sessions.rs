@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::domain::id::Revision;
 use crate::domain::proposal::{Deletion, SessionCommand};
 use crate::domain::query::{self, Bound, Page, SessionKey};
-use crate::domain::session::{Change, Draft, Etag};
-use crate::domain::{Command, Namespace, Noun, Outcome, Refusal, Session, SessionId};
+use crate::domain::session::{Change, Draft, Etag, Profile};
+use crate::domain::{Command, Namespace, Outcome, Refusal, Session, SessionId};
 
 use super::{Call, Error, Service, mismatched};
 
@@ -31,7 +31,7 @@ impl Service {
         .await
     }
 
-    /// A session, deleted ones included, at its present revision.
+    /// A session, deleted ones included, as it is or as it was at a revision that is kept.
     pub async fn session(
         &self,
         ns: &Namespace,
@@ -39,8 +39,34 @@ impl Service {
         revision: Option<Revision>,
     ) -> Result<Arc<Session>, Error> {
         let session = self.found(ns, id).await?;
-        at_revision(&session, revision)?;
-        Ok(session)
+        self.as_of(session, revision).await
+    }
+
+    /// The session with the head that it had at a revision; its other facts are present.
+    pub(super) async fn as_of(
+        &self,
+        session: Arc<Session>,
+        revision: Option<Revision>,
+    ) -> Result<Arc<Session>, Error> {
+        let Some(revision) = revision.filter(|revision| *revision != session.revision) else {
+            return Ok(session);
+        };
+        let head = self
+            .store
+            .past_head(&session.namespace, &session.id, revision)
+            .await?;
+        let head = head.ok_or_else(|| Refusal::no_revision(&session.id, revision))?;
+        let profile = Profile {
+            usage_total: None,
+            ..Profile::clone(&session.profile)
+        };
+        Ok(Arc::new(Session {
+            profile: Arc::new(profile),
+            tip: head.tip.clone(),
+            revision,
+            preview: self.preview_at(&head.tip, &head.tip.tally).await?,
+            ..Session::clone(&session)
+        }))
     }
 
     /// A page of sessions.
@@ -103,16 +129,4 @@ impl Service {
 /// The session an outcome names; a retry may come when it is purged already.
 pub(super) fn standing(session: Option<Arc<Session>>, id: &SessionId) -> Result<Arc<Session>, Error> {
     session.ok_or_else(|| Refusal::no_session(id).into())
-}
-
-/// Past heads are not kept yet: only the present revision is there.
-pub(super) fn at_revision(session: &Session, revision: Option<Revision>) -> Result<(), Error> {
-    match revision {
-        Some(revision) if revision != session.revision => Err(Refusal::NotFound {
-            noun: Noun::Revision,
-            id: format!("{}@{revision}", session.id),
-        }
-        .into()),
-        Some(_) | None => Ok(()),
-    }
 }

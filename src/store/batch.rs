@@ -1,12 +1,10 @@
 //! Deciding proposals one after another on top of each other, for any backend.
 
-use std::sync::Arc;
-
 use crate::domain::facts::Answer;
 use crate::domain::need::{Need, needs};
-use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Resume, Time, decide};
+use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Time, decide};
 
-use super::{Committed, Error};
+use super::{Changes, Committed, Error};
 
 /// Rounds of asking: needs may follow from facts, twice.
 const ROUNDS_MAX: usize = 3;
@@ -63,7 +61,7 @@ pub fn judge(
         facts.apply(effect);
     }
     let mut committed = committed(facts, proposal, outcome, replayed);
-    committed.resumes = effects.iter().filter_map(resume).cloned().collect();
+    committed.changes = Changes::of(&effects);
     Ok(Verdict::Decided(effects, committed))
 }
 
@@ -75,6 +73,7 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
         | Outcome::Appended { session: id, .. }
         | Outcome::Saved { session: id, .. }
         | Outcome::Snapshot { session: id, .. }
+        | Outcome::Rewound { session: id, .. }
         | Outcome::Forked { session: id, .. } => session = facts.session(ns, id).flatten().cloned(),
         Outcome::Thread { thread: id } | Outcome::Items { thread: id, .. } => {
             thread = facts.thread(ns, id).flatten().cloned();
@@ -98,13 +97,42 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
         thread,
         turn,
         resume,
-        resumes: Vec::new(),
+        changes: Changes::default(),
     }
 }
 
-fn resume(effect: &Effect) -> Option<&Arc<Resume>> {
-    match effect {
-        Effect::PutResume(resume) => Some(resume),
-        _ => None,
+impl Changes {
+    /// What of these effects can be watched.
+    fn of(effects: &[Effect]) -> Self {
+        let mut changes = Self::default();
+        for effect in effects {
+            match effect {
+                Effect::PutSession(session) | Effect::MoveHead(session) => {
+                    changes.sessions.push(session.clone());
+                }
+                Effect::RemoveSession(ns, id) => changes.removed_sessions.push((ns.clone(), id.clone())),
+                Effect::Append(entries) => changes.entries.push(entries.clone()),
+                Effect::PutThread(thread) => changes.threads.push(thread.clone()),
+                Effect::RemoveThread(ns, id) => changes.removed_threads.push((ns.clone(), id.clone())),
+                Effect::PutResume(resume) => changes.resumes.push(resume.clone()),
+                Effect::PutReceipt(..)
+                | Effect::DropReceipts { .. }
+                | Effect::OpenLog(_)
+                | Effect::DropRows { .. }
+                | Effect::RemoveLog(_)
+                | Effect::Loosen(..)
+                | Effect::Fasten(_)
+                | Effect::PutPastHead(_)
+                | Effect::DropPastHeads { .. }
+                | Effect::PutEpoch(..)
+                | Effect::PutEngine(_)
+                | Effect::RemoveEngine(..)
+                | Effect::DropResumes { .. }
+                | Effect::PutTurn(_)
+                | Effect::PutItems(_)
+                | Effect::EndItems { .. } => {}
+            }
+        }
+        changes
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod desk;
 pub(crate) mod engines;
 pub(crate) mod entries;
 pub(crate) mod forks;
+pub(crate) mod history;
 pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod model;
@@ -78,6 +79,9 @@ macro_rules! conformance {
                     an_open_one_keeps_its_log, ready_seats_the_thread, old_ones_expire;
                 past_heads: are_read_under_their_revision, keep_their_logs_until_they_expire,
                     go_with_their_session;
+                history: a_rewind_keeps_what_it_leaves, a_rewind_is_undone,
+                    a_rewind_to_where_it_is_changes_nothing, what_has_moved_is_not_rewound,
+                    past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

@@ -19,7 +19,7 @@ use crate::domain::{
 };
 
 use super::batch::{Verdict, judge};
-use super::{Chore, Committed, Error, Store};
+use super::{Child, Chore, Committed, Error, Store};
 
 use tables::Tables;
 
@@ -114,6 +114,20 @@ impl Store for Memory {
             }
         }
         Ok(rows)
+    }
+
+    async fn log(&self, id: LogId) -> Result<Option<Arc<Log>>, Error> {
+        Ok(self.tables().log(id))
+    }
+
+    async fn children(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        after: Option<&SessionId>,
+        rows: usize,
+    ) -> Result<Vec<Child>, Error> {
+        Ok(self.tables().children(ns, id, after, rows))
     }
 
     async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
@@ -275,6 +289,52 @@ impl Store for Memory {
         revision: Revision,
     ) -> Result<Option<Arc<PastHead>>, Error> {
         Ok(self.tables().past_head(ns, session, revision))
+    }
+
+    async fn past_heads(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        before: Option<Revision>,
+        rows: usize,
+    ) -> Result<Vec<Arc<PastHead>>, Error> {
+        let tables = self.tables();
+        let of_session = tables.past_heads.values().rev().filter(|head| {
+            let is_before = before.is_none_or(|before| head.revision < before);
+            head.namespace == *ns && head.session == *session && is_before
+        });
+        Ok(of_session.take(rows).cloned().collect())
+    }
+
+    async fn changed_turns(&self, journal: LogId, after: u64, rows: usize) -> Result<Vec<Turn>, Error> {
+        let tables = self.tables();
+        let changed = tables
+            .turns
+            .values()
+            .filter(|turn| turn.journal == journal && turn.change > after);
+        let mut changed: Vec<Turn> = changed.map(|turn| Turn::clone(turn)).collect();
+        changed.sort_by_key(|turn| (turn.change, turn.number));
+        changed.truncate(rows);
+        Ok(changed)
+    }
+
+    async fn changed_items(
+        &self,
+        journal: LogId,
+        query: &query::ChangedItems,
+        bound: Bound,
+    ) -> Result<Vec<Item>, Error> {
+        let tables = self.tables();
+        let all = tables.items.range((journal, Seq::ZERO)..).map(|(_, item)| item);
+        let mut changed: Vec<Item> = all
+            .take_while(|item| item.journal == journal)
+            .filter(|item| query.admits(item))
+            .cloned()
+            .collect();
+        changed.sort_by_key(|item| (item.change, item.seq));
+        let full = rows_within(changed.iter().map(|item| item.body.len()), bound);
+        changed.truncate(full);
+        Ok(changed)
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

@@ -24,7 +24,7 @@ use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt, RequestId,
     Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
 };
-use crate::store::{Chore, Committed, Error, Store};
+use crate::store::{Child, Chore, Committed, Error, Store};
 
 mod answers;
 mod chores;
@@ -139,6 +139,24 @@ impl Store for Sqlite {
                 entries::page(conn, &log, range, bound)
             })
             .await
+    }
+
+    async fn log(&self, id: LogId) -> Result<Option<Arc<Log>>, Error> {
+        self.readers
+            .read("reading a log", move |conn| logs::log(conn, id))
+            .await
+    }
+
+    async fn children(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        after: Option<&SessionId>,
+        rows: usize,
+    ) -> Result<Vec<Child>, Error> {
+        let (ns, id, after) = (ns.clone(), id.clone(), after.cloned());
+        let job = move |conn: &_| sessions::children(conn, &ns, &id, after.as_ref(), rows);
+        self.readers.read("reading a tree", job).await
     }
 
     async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
@@ -262,6 +280,34 @@ impl Store for Sqlite {
         let (ns, session) = (ns.clone(), session.clone());
         let job = move |conn: &_| past_heads::past_head(conn, &ns, &session, revision);
         self.readers.read("reading a past head", job).await
+    }
+
+    async fn past_heads(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        before: Option<Revision>,
+        rows: usize,
+    ) -> Result<Vec<Arc<PastHead>>, Error> {
+        let (ns, session) = (ns.clone(), session.clone());
+        let job = move |conn: &_| past_heads::past_heads(conn, &ns, &session, before, rows);
+        self.readers.read("listing past heads", job).await
+    }
+
+    async fn changed_turns(&self, journal: LogId, after: u64, rows: usize) -> Result<Vec<Turn>, Error> {
+        let job = move |conn: &_| items::changed_turns(conn, journal, after, rows);
+        self.readers.read("reading changed turns", job).await
+    }
+
+    async fn changed_items(
+        &self,
+        journal: LogId,
+        query: &query::ChangedItems,
+        bound: Bound,
+    ) -> Result<Vec<Item>, Error> {
+        let query = *query;
+        let job = move |conn: &_| items::changed(conn, journal, &query, bound);
+        self.readers.read("reading changed items", job).await
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

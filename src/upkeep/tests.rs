@@ -102,6 +102,7 @@ impl Bench {
     async fn fork(&self, source: &Session, id: &str) -> Arc<Session> {
         let fork = Fork {
             source: source.id.clone(),
+            revision: None,
             source_log: source.tip.log.id,
             cut: source.tip.tally.clone(),
             preview: String::new(),

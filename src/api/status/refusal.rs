@@ -57,6 +57,7 @@ fn verdict(refusal: &Refusal) -> (Code, Why) {
         Refusal::ForkPointInSubSession => (InvalidArgument, Why::ForkPointInSubSession),
         Refusal::ForkPointOutOfRange { .. } => (OutOfRange, Why::ForkPointOutOfRange),
         Refusal::IndexOutOfRange { .. } => (OutOfRange, Why::IndexOutOfRange),
+        Refusal::CursorExpired => (OutOfRange, Why::CursorExpired),
     }
 }
 
@@ -152,7 +153,8 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::ForkPointNotUserMessage
         | Refusal::ForkPointNotAssistantMessage
         | Refusal::ForkPointOpenToolCall
-        | Refusal::ForkPointInSubSession => vec![],
+        | Refusal::ForkPointInSubSession
+        | Refusal::CursorExpired => vec![],
     }
 }
 
@@ -190,7 +192,8 @@ fn detailed(draft: Draft, refusal: &Refusal) -> Draft {
         | Refusal::StaleEpoch { .. }
         | Refusal::EngineSuperseded { .. }
         | Refusal::SessionDiverged { .. }
-        | Refusal::IndexOutOfRange { .. } => draft,
+        | Refusal::IndexOutOfRange { .. }
+        | Refusal::CursorExpired => draft,
     }
 }
 

@@ -289,6 +289,7 @@ fn refusals() {
             OutOfRange,
             "INDEX_OUT_OF_RANGE [count=6] ",
         ),
+        (Refusal::CursorExpired, OutOfRange, "CURSOR_EXPIRED [] "),
     ];
     for (refusal, code, expected) in table {
         let status = Status::from(service::Error::from(refusal));

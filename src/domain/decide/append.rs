@@ -43,7 +43,10 @@ pub(super) fn append(
         return Ok((Vec::new(), outcome));
     }
     let session = addition.moved(session, now);
-    Ok((vec![Effect::Append(addition.entries), head(session)], outcome))
+    Ok((
+        vec![Effect::Append(addition.entries.into()), head(session)],
+        outcome,
+    ))
 }
 
 /// The effect that writes `after`: the profile only where it changed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Ruling;
+use super::rewind::past_head;
 use super::session::{free, writable};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Invalid, Refusal};
@@ -18,12 +19,16 @@ use crate::domain::title::{ForkName, TitleSource};
 pub(super) fn fork(facts: &Facts, ns: &Namespace, fork: &Fork, now: Time) -> Ruling {
     let source = writable(facts, ns, &fork.source)?;
     free(facts, ns, &fork.id)?;
-    if source.tip.log.id != fork.source_log || fork.cut.entries > source.tip.tally.entries {
+    let tip = match fork.revision {
+        Some(revision) => &past_head(facts, ns, source, revision)?.tip,
+        None => &source.tip,
+    };
+    if tip.log.id != fork.source_log || fork.cut.entries > tip.tally.entries {
         return Err(Refusal::Moved {
             session: source.id.clone(),
         });
     }
-    let log = Arc::new(source.tip.log.child(fork.log, &fork.cut));
+    let log = Arc::new(tip.log.child(fork.log, &fork.cut));
     if log.path.parts().len() > PARTS_HARD_MAX {
         return Err(Invalid::limit("session_id", "forks of forks", PARTS_HARD_MAX as u64).into());
     }

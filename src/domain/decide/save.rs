@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Ruling;
 use super::append::{Addition, Moved, derived, head, moved, unmoved};
+use super::rewind::left;
 use super::session::fresh;
 use crate::domain::effect::Effect;
 use crate::domain::entry::Entry;
@@ -12,7 +13,6 @@ use crate::domain::error::{Invalid, Refusal};
 use crate::domain::facts::Facts;
 use crate::domain::id::{LogId, Namespace, Revision, Seq, SessionId, ThreadId};
 use crate::domain::outcome::Outcome;
-use crate::domain::past_head::PastHead;
 use crate::domain::path::{Log, PARTS_HARD_MAX, Tip};
 use crate::domain::proposal::{Cut, Save, Written};
 use crate::domain::save::{plan, target};
@@ -139,13 +139,6 @@ pub(super) fn extended(
     let Some(cut) = linked.cut else {
         return appended(facts, session, linked.written, now);
     };
-    let past = PastHead {
-        namespace: session.namespace.clone(),
-        session: session.id.clone(),
-        revision: session.revision,
-        tip: session.tip.clone(),
-        time: now,
-    };
     let kept = Tip {
         log: session.tip.log.clone(),
         tally: cut.tally.clone(),
@@ -166,7 +159,7 @@ pub(super) fn extended(
     if made.tip.log.path.parts().len() > PARTS_HARD_MAX {
         return Err(Invalid::limit("session_id", "rewinds of rewinds", PARTS_HARD_MAX as u64).into());
     }
-    effects.push(Effect::PutPastHead(Arc::new(past)));
+    effects.push(Effect::PutPastHead(Arc::new(left(session, now))));
     let preview = made.preview.unwrap_or_else(|| cut.preview.clone());
     let after = moved(session, made.tip, Some(preview), made.title.as_deref(), now);
     Ok((effects, after))
@@ -186,7 +179,7 @@ fn appended(
                 return Ok((Vec::new(), Moved::Head(session.clone())));
             }
             let after = addition.moved(session, now);
-            Ok((vec![Effect::Append(addition.entries)], after))
+            Ok((vec![Effect::Append(addition.entries.into())], after))
         }
         Written::Staged { tip, preview, title } => {
             staged(facts, tip)?;
@@ -316,7 +309,7 @@ fn inline(base: Option<&Tip>, log: LogId, entries: &[crate::domain::NewEntry]) -
         title,
         ..
     } = Addition::onto(&start.tally, log.id, entries, |_| None::<Seq>);
-    let append: Option<Vec<Entry>> = (!entries.is_empty()).then_some(entries);
+    let append: Option<Arc<[Entry]>> = (!entries.is_empty()).then(|| entries.into());
     let effects = [Effect::OpenLog(log.clone())]
         .into_iter()
         .chain(append.map(Effect::Append))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ruling, append, deletion, fork, save, snapshot};
+use super::{Ruling, append, deletion, fork, rewind, save, snapshot};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Noun, Refusal};
 use crate::domain::facts::Facts;
@@ -30,6 +30,7 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &SessionCommand, no
         SessionCommand::Save(save) => save::save(facts, ns, save, now),
         SessionCommand::Snapshot(snapshot) => snapshot::snapshot(facts, ns, snapshot, now),
         SessionCommand::Fork(fork) => fork::fork(facts, ns, fork, now),
+        SessionCommand::Rewind(rewind) => rewind::rewind(facts, ns, rewind, now),
     }
 }
 

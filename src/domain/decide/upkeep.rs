@@ -70,7 +70,7 @@ fn stage(
     }
     effects.push(Effect::Loosen(log.id, now));
     if !entries.is_empty() {
-        effects.push(Effect::Append(entries.to_vec()));
+        effects.push(Effect::Append(entries.into()));
     }
     Ok(effects)
 }

@@ -114,12 +114,12 @@ impl Service {
         beginning: Beginning,
         thread: Option<&ThreadId>,
     ) -> Over {
-        let mut news = self.live.watchers.listen(&resume.namespace, &resume.id);
-        let ended = news.wait_for(|resume| resume.as_ref().is_some_and(|resume| resume.state.is_end()));
+        let mut ear = self.live.watchers.resume(&resume.namespace, &resume.id);
+        let ended = async { while !ear.next().await.state.is_end() {} };
         let attempt = self.attempt(resume, beginning, thread);
         let over = tokio::select! {
             over = attempt => over,
-            Ok(_) = ended => Ok(()),
+            () = ended => Ok(()),
         };
         over.err().unwrap_or(Over::Ended)
     }

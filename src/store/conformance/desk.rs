@@ -8,14 +8,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::fixture as f;
-use crate::domain::proposal::{Fork, SessionCommand, ThreadCommand, UpkeepCommand, Written};
+use crate::domain::proposal::{Cut, Fork, Rewind, SessionCommand, ThreadCommand, UpkeepCommand, Written};
 use crate::domain::query::{Bound, End, Items, Range};
 use crate::domain::save::{plan, target};
 use crate::domain::session::{Draft, Removed};
 use crate::domain::turn::{NewItem, Status};
 use crate::domain::{
-    Entry, Item, Log, LogId, Namespace, NewEntry, Proposal, Refusal, Seq, Session, SessionId, Tally, Thread,
-    Time, Tip, proposal, thread,
+    Entry, Item, Log, LogId, Namespace, NewEntry, Proposal, Refusal, Revision, Seq, Session, SessionId,
+    Tally, Thread, Time, Tip, proposal, thread,
 };
 use crate::store::{Chore, Committed, Error, Store};
 
@@ -174,6 +174,7 @@ impl Desk {
         };
         Fork {
             source: from.id.clone(),
+            revision: None,
             source_log: from.tip.log.id,
             cut,
             preview,
@@ -191,6 +192,39 @@ impl Desk {
         let fork = self.forking(source, cut, id).await;
         let committed = self.done(forked(fork)).await;
         committed.session.expect("it was forked")
+    }
+
+    /// The command that takes a session back to `seq`, of its own log or of a head that it has left.
+    pub(crate) async fn rewinding(&self, id: &str, to: Option<Revision>, seq: u64) -> Rewind {
+        let session = self.session(id).await;
+        let tip = match to {
+            Some(revision) => {
+                let head = self.store.past_head(&self.ns, &session.id, revision).await;
+                head.expect("it can be read").expect("it was left").tip.clone()
+            }
+            None => session.tip.clone(),
+        };
+        let tally = match self.store.entry_meta(&tip.log, Seq(seq)).await {
+            Ok(Some(meta)) => meta.tally,
+            Ok(None) => Tally::default(),
+            Err(error) => panic!("{error}"),
+        };
+        Rewind {
+            session: session.id.clone(),
+            from: session.tip.clone(),
+            to,
+            cut: Cut {
+                tally,
+                preview: format!("at {seq}"),
+            },
+            expected: None,
+            log: self.log(),
+        }
+    }
+
+    pub(crate) async fn rewind(&self, id: &str, to: Option<Revision>, seq: u64) -> Arc<Session> {
+        let committed = self.done(rewound(self.rewinding(id, to, seq).await)).await;
+        committed.session.expect("it was rewound")
     }
 
     /// The fold of a session's entries up to `seq`.
@@ -343,6 +377,10 @@ pub(crate) fn appending(id: &str, entries: Vec<NewEntry>) -> Proposal {
 
 pub(crate) fn forked(fork: Fork) -> Proposal {
     f::to_session(SessionCommand::Fork(Box::new(fork)))
+}
+
+pub(crate) fn rewound(rewind: Rewind) -> Proposal {
+    f::to_session(SessionCommand::Rewind(Box::new(rewind)))
 }
 
 pub(crate) fn saved(save: proposal::Save) -> Proposal {

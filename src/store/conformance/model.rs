@@ -172,8 +172,8 @@ fn same(
         (Ok(expected), Ok(answer)) => {
             let seen = |mut it: Committed| {
                 // A family has no order.
-                it.resumes.sort_by_key(|resume| resume.key());
-                let resumes = (it.resume, it.resumes);
+                it.changes.resumes.sort_by_key(|resume| resume.key());
+                let resumes = (it.resume, it.changes.resumes);
                 ((it.outcome, it.replayed, it.session, it.thread, resumes), it.turn)
             };
             let ((expected, turn), (answer, of_answer)) = (seen(expected), seen(answer));

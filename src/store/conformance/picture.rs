@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::query::{End, Items, Order, Range, Resumes, Sessions, Threads};
+use crate::domain::query::{ChangedItems, End, Items, Order, Range, Resumes, Sessions, Threads};
 use crate::domain::session::State;
 use crate::domain::{
-    Engine, Entry, Item, Namespace, PastHead, Receipt, RequestId, Resume, Revision, Seq, Session, Thread,
-    Time, Turn, TurnId,
+    Engine, Entry, Item, Namespace, PastHead, Receipt, RequestId, Resume, Seq, Session, SessionId, Thread,
+    Time, Tip, Turn, TurnId,
 };
 use crate::store::{Chore, Store};
 
@@ -22,6 +22,8 @@ pub(crate) struct Picture {
     pub(crate) engines: Vec<Arc<Engine>>,
     pub(crate) resumes: Vec<Arc<Resume>>,
     pub(crate) past_heads: Vec<Arc<PastHead>>,
+    pub(crate) children: Vec<Vec<(SessionId, bool)>>,
+    pub(crate) changed: Vec<(Vec<Item>, Vec<Turn>)>,
 }
 
 /// A question for every session there is, in an order.
@@ -65,15 +67,7 @@ impl Picture {
         let page = store.sessions(&query, None, ALL).await.expect("a list");
         assert_eq!(page.next, None, "nothing is left out");
         for session in page.rows {
-            let range = Range {
-                after: Seq::ZERO,
-                to: session.tip.seq(),
-                from: End::Oldest,
-            };
-            let entries = store
-                .entries(&session.tip.log, range, ALL)
-                .await
-                .expect("entries");
+            let entries = entries_to(store, &session.tip).await;
             assert_eq!(
                 entries.len() as u64,
                 session.tip.tally.entries,
@@ -90,6 +84,17 @@ impl Picture {
             };
             let items = store.items(thread.journal, &query, ALL).await.expect("items");
             let turns = store.turns(thread.journal, turns).await.expect("turns");
+            let half = thread.change / 2;
+            let query = ChangedItems {
+                change: half,
+                after: Seq(thread.items / 2),
+                to: thread.change.saturating_sub(1),
+            };
+            let changed = store.changed_items(thread.journal, &query, ALL).await;
+            let changed_turns = store.changed_turns(thread.journal, half, ALL.rows).await;
+            picture
+                .changed
+                .push((changed.expect("items"), changed_turns.expect("turns")));
             picture.threads.push((thread, items, turns));
         }
         for id in requests {
@@ -115,12 +120,33 @@ impl Picture {
         };
         self.resumes = store.resumes(&query, None, ALL).await.expect("resumes").rows;
         for (session, _) in &self.sessions {
-            for revision in 1..session.revision.0 {
-                let head = store.past_head(ns, &session.id, Revision(revision)).await;
-                self.past_heads.extend(head.expect("a past head"));
+            let heads = store.past_heads(ns, &session.id, None, ALL.rows).await;
+            let heads = heads.expect("past heads");
+            for head in &heads {
+                let found = store.past_head(ns, &session.id, head.revision).await;
+                assert_eq!(found.expect("a past head").as_ref(), Some(head));
+                assert_eq!(
+                    entries_to(store, &head.tip).await.len() as u64,
+                    head.tip.seq().0,
+                    "it is whole"
+                );
             }
+            self.past_heads.extend(heads);
+            let children = store.children(ns, &session.id, None, ALL.rows).await;
+            let children = children.expect("children").into_iter();
+            let children = children.map(|child| (child.session.id.clone(), child.has_children));
+            self.children.push(children.collect());
         }
     }
+}
+
+async fn entries_to(store: &dyn Store, tip: &Tip) -> Vec<Entry> {
+    let range = Range {
+        after: Seq::ZERO,
+        to: tip.seq(),
+        from: End::Oldest,
+    };
+    store.entries(&tip.log, range, ALL).await.expect("entries")
 }
 
 /// The chores as of `now`, in an order of their own.

@@ -99,7 +99,10 @@ pub(crate) async fn facts_come_back(backend: &impl Backend) {
             resume: f::resume("r")
         }
     );
-    assert_eq!(committed.resumes, [committed.resume.expect("it was made")]);
+    assert_eq!(
+        committed.changes.resumes,
+        [committed.resume.expect("it was made")]
+    );
     start(&desk, "r", Some("e")).await;
     let started = desk.now();
     let (id, seed, written) = (f::resume("r"), 1, 2);
@@ -166,7 +169,7 @@ pub(crate) async fn one_is_open_at_a_time(backend: &impl Backend) {
             resume: f::resume("r")
         }
     );
-    assert_eq!(joined.resumes, []);
+    assert_eq!(joined.changes.resumes, []);
     cancel(&desk, "r").await;
     open(&desk, "q", "s").await;
     assert_eq!(resume(&desk, "q").await.state, State::Queued);
@@ -246,7 +249,7 @@ pub(crate) async fn an_open_one_keeps_its_log(backend: &impl Backend) {
         etag: None,
     };
     let committed = desk.done(f::to_session(deletion)).await;
-    assert_eq!(committed.resumes.len(), 1, "the deletion ended it");
+    assert_eq!(committed.changes.resumes.len(), 1, "the deletion ended it");
     let desk = desk.restarted(backend).await;
     desk.pass(STAGING_LIFE);
     assert!(desk.chores().await.contains(&Chore::Sweep(log)));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::Tables;
 use crate::domain::limits::{ENGINE_LIFE, PAST_HEAD_LIFE, RESUME_LIFE, SWEEP_ROWS_MAX};
 use crate::domain::{
-    Engine, EngineId, LogId, Namespace, PastHead, Resume, ResumeId, Revision, SessionId, Time,
+    Engine, EngineId, Log, LogId, Namespace, PastHead, Resume, ResumeId, Revision, Session, SessionId, Time,
 };
-use crate::store::Chore;
+use crate::store::{Child, Chore};
 
 impl Tables {
     pub(super) fn engine(&self, ns: &Namespace, id: &EngineId) -> Option<Arc<Engine>> {
@@ -61,6 +61,31 @@ impl Tables {
         self.past_heads
             .get(&(ns.clone(), session.clone(), revision))
             .cloned()
+    }
+
+    /// Sessions right below another one.
+    pub(super) fn children(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        after: Option<&SessionId>,
+        rows: usize,
+    ) -> Vec<Child> {
+        let below =
+            |id: &SessionId, session: &Session| session.namespace == *ns && session.above() == Some(id);
+        let later = self
+            .sessions
+            .values()
+            .filter(|session| below(id, session) && after.is_none_or(|after| session.id > *after));
+        let child = |session: &Arc<Session>| Child {
+            session: session.clone(),
+            has_children: self.sessions.values().any(|other| below(&session.id, other)),
+        };
+        later.take(rows).map(child).collect()
+    }
+
+    pub(super) fn log(&self, id: LogId) -> Option<Arc<Log>> {
+        self.logs.get(&id).cloned()
     }
 
     pub(super) fn put_past_head(&mut self, head: Arc<PastHead>) {

@@ -23,7 +23,7 @@ pub(super) struct Tables {
     pub(super) turns: BTreeMap<(LogId, TurnId), Arc<Turn>>,
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
     entries: BTreeMap<(LogId, Seq), Entry>,
-    logs: BTreeMap<LogId, Arc<Log>>,
+    pub(super) logs: BTreeMap<LogId, Arc<Log>>,
     pub(super) loose: BTreeMap<LogId, Time>,
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
@@ -48,6 +48,7 @@ impl Answers for Tables {
             Need::Engine(ns, id) => Answer::Engine(self.engine(ns, id)),
             Need::Resume(ns, id) => Answer::Resume(self.resume(ns, id)),
             Need::OpenResume(ns, session) => Answer::Resume(self.open_resume(ns, session)),
+            Need::PastHead(ns, session, revision) => Answer::PastHead(self.past_head(ns, session, *revision)),
         })
     }
 }
@@ -66,8 +67,8 @@ impl Tables {
             Effect::Append(entries) => {
                 self.entries.extend(
                     entries
-                        .into_iter()
-                        .map(|entry| ((entry.meta.log, entry.meta.seq), entry)),
+                        .iter()
+                        .map(|entry| ((entry.meta.log, entry.meta.seq), entry.clone())),
                 );
             }
             Effect::DropRows { log, after } => self.drop_rows(log, after),

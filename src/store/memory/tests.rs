@@ -101,6 +101,20 @@ impl Store for Batched {
         self.written().entries(log, range, bound).await
     }
 
+    async fn log(&self, id: LogId) -> Result<Option<Arc<Log>>, Error> {
+        self.written().log(id).await
+    }
+
+    async fn children(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        after: Option<&SessionId>,
+        rows: usize,
+    ) -> Result<Vec<Child>, Error> {
+        self.written().children(ns, id, after, rows).await
+    }
+
     async fn entry_meta(&self, log: &Log, seq: Seq) -> Result<Option<EntryMeta>, Error> {
         self.written().entry_meta(log, seq).await
     }
@@ -178,6 +192,29 @@ impl Store for Batched {
         revision: Revision,
     ) -> Result<Option<Arc<PastHead>>, Error> {
         self.written().past_head(ns, session, revision).await
+    }
+
+    async fn past_heads(
+        &self,
+        ns: &Namespace,
+        session: &SessionId,
+        before: Option<Revision>,
+        rows: usize,
+    ) -> Result<Vec<Arc<PastHead>>, Error> {
+        self.written().past_heads(ns, session, before, rows).await
+    }
+
+    async fn changed_turns(&self, journal: LogId, after: u64, rows: usize) -> Result<Vec<Turn>, Error> {
+        self.written().changed_turns(journal, after, rows).await
+    }
+
+    async fn changed_items(
+        &self,
+        journal: LogId,
+        query: &query::ChangedItems,
+        bound: Bound,
+    ) -> Result<Vec<Item>, Error> {
+        self.written().changed_items(journal, query, bound).await
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

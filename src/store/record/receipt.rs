@@ -7,7 +7,7 @@ use crate::domain::outcome::More;
 use crate::domain::session::Removed;
 use crate::domain::time::Time;
 use crate::domain::{
-    Digest, EngineId, EntryId, Outcome, Receipt, ResumeId, Seq, SessionId, ThreadId, TurnId,
+    Digest, EngineId, EntryId, Outcome, Receipt, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId,
 };
 
 /// A receipt's columns.
@@ -45,6 +45,12 @@ enum Stored<'a> {
         session: &'a str,
         source: &'a str,
         removed: Option<(&'a str, u64)>,
+    },
+    Rewound {
+        session: &'a str,
+        left: u64,
+        kept: u64,
+        removed: u64,
     },
     Thread {
         thread: &'a str,
@@ -145,6 +151,17 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                     removed,
                 }
             }
+            Outcome::Rewound {
+                session,
+                left,
+                kept,
+                removed,
+            } => Self::Rewound {
+                session: session.as_str(),
+                left: left.0,
+                kept: kept.0,
+                removed: *removed,
+            },
             Outcome::Thread { thread } => Self::Thread {
                 thread: thread.as_str(),
             },
@@ -226,6 +243,17 @@ impl TryFrom<Stored<'_>> for Outcome {
                     removed: removed.transpose()?,
                 }
             }
+            Stored::Rewound {
+                session: id,
+                left,
+                kept,
+                removed,
+            } => Self::Rewound {
+                session: session(id)?,
+                left: Revision(left),
+                kept: Seq(kept),
+                removed,
+            },
             Stored::Thread { thread: id } => Self::Thread { thread: thread(id)? },
             Stored::Turn { thread: id, turn } => Self::Turn {
                 thread: thread(id)?,
@@ -292,6 +320,12 @@ mod tests {
             },
             Outcome::Resume {
                 resume: ResumeId::parse(&"r".repeat(36), "id").expect("valid"),
+            },
+            Outcome::Rewound {
+                session: session.clone(),
+                left: Revision(1_000_000),
+                kept: first,
+                removed: 1_000_000,
             },
             Outcome::Forked {
                 session: session.clone(),

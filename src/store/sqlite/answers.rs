@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::Stored;
-use super::{engines, entries, items, logs, receipts, resumes, sessions, threads};
+use super::{engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
 use crate::domain::Need;
 use crate::domain::facts::Answer;
 use crate::store::Error;
@@ -45,6 +45,9 @@ impl Answers for Asked<'_> {
             Need::Engine(ns, id) => Answer::Engine(engines::engine(conn, ns, id)?),
             Need::Resume(ns, id) => Answer::Resume(resumes::resume(conn, ns, id)?),
             Need::OpenResume(ns, session) => Answer::Resume(resumes::open(conn, ns, session)?),
+            Need::PastHead(ns, session, revision) => {
+                Answer::PastHead(past_heads::past_head(conn, ns, session, *revision)?)
+            }
         })
     }
 }

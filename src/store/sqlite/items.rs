@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows, params};
 
 use super::columns::Columns;
 use super::{Room, failed};
@@ -15,12 +15,19 @@ use crate::store::record::{Code, Damage, ItemRow, TurnRow, column, number};
 /// Where the body stands among the columns of [`read_item`].
 const BODY: usize = 10;
 
+/// The columns of [`read_turn`], in its order.
+const TURN_COLUMNS: &str = "journal, number, turn_id, status, usage, error, start_time, end_time, open_items, \
+    change, epoch";
+
+/// The columns of [`read_item`], in its order.
+const ITEM_COLUMNS: &str =
+    "journal, seq, turn_id, item_id, kind, status, change, create_time, end_time, digest, body";
+
 /// A turn.
 pub(super) fn turn(conn: &Connection, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
     let failed = failed("reading a turn");
-    let sql = "SELECT journal, number, turn_id, status, usage, error, start_time, end_time, open_items, \
-               change, epoch FROM turns WHERE journal = ?1 AND turn_id = ?2";
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let sql = format!("SELECT {TURN_COLUMNS} FROM turns WHERE journal = ?1 AND turn_id = ?2");
+    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
     let mut rows = statement
         .query(params![journal.0.as_bytes(), id.as_str()])
         .map_err(&failed)?;
@@ -48,15 +55,14 @@ pub(super) fn page(
     bound: Bound,
 ) -> Result<Vec<Item>, Error> {
     let failed = failed("reading items");
-    let mut room = Room::of(bound);
-    let columns = "journal, seq, turn_id, item_id, kind, status, change, create_time, end_time, digest, body";
+    let room = Room::of(bound);
     // Those of one turn are found and sorted in the index; the rows are read one by one after that.
     let sql = match &query.turn {
         None => format!(
-            "SELECT {columns} FROM items WHERE journal = ?1 AND seq > ?2 AND ?4 IS NULL ORDER BY seq LIMIT ?3"
+            "SELECT {ITEM_COLUMNS} FROM items WHERE journal = ?1 AND seq > ?2 AND ?4 IS NULL ORDER BY seq LIMIT ?3"
         ),
         Some(_) => format!(
-            "SELECT {columns} FROM items WHERE journal = ?1 AND seq IN ( \
+            "SELECT {ITEM_COLUMNS} FROM items WHERE journal = ?1 AND seq IN ( \
              SELECT seq FROM items WHERE journal = ?1 AND turn_id = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3) \
              ORDER BY seq"
         ),
@@ -69,7 +75,54 @@ pub(super) fn page(
         room.rows_left(),
         turn
     ];
+    filled(statement.query(values).map_err(&failed)?, journal, room)
+}
+
+/// Items in the order of their changes.
+pub(super) fn changed(
+    conn: &Connection,
+    journal: LogId,
+    query: &query::ChangedItems,
+    bound: Bound,
+) -> Result<Vec<Item>, Error> {
+    let failed = failed("reading changed items");
+    let room = Room::of(bound);
+    let sql = format!(
+        "SELECT {ITEM_COLUMNS} FROM items INDEXED BY items_by_change \
+         WHERE journal = ?1 AND (change, seq) > (?2, ?3) AND change <= ?4 ORDER BY change, seq LIMIT ?5"
+    );
+    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
+    let (change, after, to) = (column(query.change), column(query.after.0), column(query.to));
+    let values = params![journal.0.as_bytes(), change, after, to, room.rows_left()];
+    filled(statement.query(values).map_err(&failed)?, journal, room)
+}
+
+/// Turns that changed after `after`, in the order of their changes.
+pub(super) fn changed_turns(
+    conn: &Connection,
+    journal: LogId,
+    after: u64,
+    rows: usize,
+) -> Result<Vec<Turn>, Error> {
+    let failed = failed("reading changed turns");
+    let sql = format!(
+        "SELECT {TURN_COLUMNS} FROM turns INDEXED BY turns_by_change \
+         WHERE journal = ?1 AND change > ?2 ORDER BY change, number LIMIT ?3"
+    );
+    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
+    let values = params![journal.0.as_bytes(), column(after), column(rows as u64)];
     let mut rows = statement.query(values).map_err(&failed)?;
+    let mut turns = Vec::new();
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let turn = read_turn(Columns(row));
+        turns.push(turn.map_err(|damage| Error::corrupt(format!("a turn of journal {journal}"), damage))?);
+    }
+    Ok(turns)
+}
+
+/// As many of the rows as there is room for.
+fn filled(mut rows: Rows<'_>, journal: LogId, mut room: Room) -> Result<Vec<Item>, Error> {
+    let failed = failed("reading items");
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(&failed)? {
         let columns = Columns(row);

@@ -8,7 +8,7 @@ use super::columns::Columns;
 use super::{failed, logs};
 use crate::domain::{Namespace, PastHead, Revision, SessionId, Time, Tip};
 use crate::store::Error;
-use crate::store::record::{Damage, column, log_id, tally};
+use crate::store::record::{Damage, column, log_id, number, tally};
 
 /// A head that a session has left.
 pub(super) fn past_head(
@@ -18,7 +18,7 @@ pub(super) fn past_head(
     revision: Revision,
 ) -> Result<Option<Arc<PastHead>>, Error> {
     let failed = failed("reading a past head");
-    let sql = "SELECT log, tally, time FROM past_heads \
+    let sql = "SELECT revision, log, tally, time FROM past_heads \
                WHERE namespace = ?1 AND session_id = ?2 AND revision = ?3";
     let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let values = params![ns.as_str(), session.as_str(), column(revision.0)];
@@ -26,25 +26,65 @@ pub(super) fn past_head(
     let Some(row) = rows.next().map_err(&failed)? else {
         return Ok(None);
     };
-    let columns = Columns(row);
+    read(conn, ns, session, Columns(row)).map(Some)
+}
+
+/// Heads that a session has left, those before a revision, the newest first. One that is damaged is left out.
+pub(super) fn past_heads(
+    conn: &Connection,
+    ns: &Namespace,
+    session: &SessionId,
+    before: Option<Revision>,
+    rows_max: usize,
+) -> Result<Vec<Arc<PastHead>>, Error> {
+    let failed = failed("listing past heads");
+    let sql = "SELECT revision, log, tally, time FROM past_heads \
+               WHERE namespace = ?1 AND session_id = ?2 AND revision < ?3 ORDER BY revision DESC";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let before = before.map_or(i64::MAX, |before| column(before.0));
+    let mut rows = statement
+        .query(params![ns.as_str(), session.as_str(), before])
+        .map_err(&failed)?;
+    let mut heads = Vec::new();
+    while heads.len() < rows_max
+        && let Some(row) = rows.next().map_err(&failed)?
+    {
+        match read(conn, ns, session, Columns(row)) {
+            Ok(head) => heads.push(head),
+            Err(Error::Corrupt { row, reason }) => {
+                tracing::error!(row, reason, "a damaged row is left out of a list");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(heads)
+}
+
+fn read(
+    conn: &Connection,
+    ns: &Namespace,
+    session: &SessionId,
+    columns: Columns<'_>,
+) -> Result<Arc<PastHead>, Error> {
+    let revision = columns.integer(0).unwrap_or_default();
     let damaged = |damage: Damage| {
         Error::corrupt(
             format!("revision {revision} of session {session} of namespace {ns}"),
             damage,
         )
     };
-    let log = columns.blob(0).and_then(log_id).map_err(damaged)?;
+    let log = columns.blob(1).and_then(log_id).map_err(damaged)?;
     let tip = Tip {
         log: logs::named_log(conn, log)?,
-        tally: columns.blob(1).and_then(tally::decode).map_err(damaged)?,
+        tally: columns.blob(2).and_then(tally::decode).map_err(damaged)?,
     };
-    Ok(Some(Arc::new(PastHead {
+    Ok(Arc::new(PastHead {
         namespace: ns.clone(),
         session: session.clone(),
-        revision,
+        revision: Revision(number(revision).map_err(damaged)?),
         tip,
-        time: Time(columns.integer(2).map_err(damaged)?),
-    })))
+        time: Time(columns.integer(3).map_err(damaged)?),
+    }))
 }
 
 /// Keeps the head that a session leaves.

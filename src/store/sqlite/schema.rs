@@ -55,8 +55,8 @@ CREATE INDEX sessions_by_create ON sessions (namespace, state, create_time, sess
 CREATE INDEX sessions_by_title ON sessions (namespace, state, title, session_id);
 CREATE INDEX sessions_by_fork ON sessions (namespace, title_base, fork_number)
     WHERE title_base IS NOT NULL;
-CREATE INDEX sessions_by_parent ON sessions (namespace, parent) WHERE parent IS NOT NULL;
-CREATE INDEX sessions_by_origin ON sessions (namespace, origin) WHERE origin IS NOT NULL;
+CREATE INDEX sessions_by_parent ON sessions (namespace, parent, session_id) WHERE parent IS NOT NULL;
+CREATE INDEX sessions_by_origin ON sessions (namespace, origin, session_id) WHERE origin IS NOT NULL;
 CREATE INDEX sessions_by_log ON sessions (log);
 CREATE INDEX sessions_by_purge ON sessions (purge_time) WHERE purge_time IS NOT NULL;
 CREATE INDEX sessions_by_parts ON sessions (path_parts) WHERE path_parts > 64;
@@ -115,6 +115,7 @@ CREATE TABLE turns (
     PRIMARY KEY (journal, turn_id)
 ) STRICT;
 CREATE INDEX turns_by_number ON turns (journal, number);
+CREATE INDEX turns_by_change ON turns (journal, change);
 
 CREATE TABLE items (
     journal BLOB NOT NULL, seq INTEGER NOT NULL, turn_id TEXT NOT NULL, item_id TEXT NOT NULL,
@@ -123,7 +124,7 @@ CREATE TABLE items (
     UNIQUE (journal, seq)
 ) STRICT;
 CREATE INDEX items_by_id ON items (journal, turn_id, item_id, seq);
-CREATE INDEX items_by_change ON items (journal, change);
+CREATE INDEX items_by_change ON items (journal, change, seq);
 
 CREATE TABLE receipts (
     namespace TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,

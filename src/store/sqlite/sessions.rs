@@ -9,9 +9,9 @@ use super::{failed, logs};
 use crate::domain::limits::CASCADE_SESSIONS_MAX;
 use crate::domain::session::Texts;
 use crate::domain::{Namespace, Session, SessionId};
-use crate::store::Error;
 use crate::store::record::session::fork_columns;
 use crate::store::record::{Damage, SessionRow, column, log_id, number};
+use crate::store::{Child, Error};
 
 /// The columns of [`read`], in its order.
 pub(super) const COLUMNS: &str = "namespace, session_id, state, title, workspace, starred, parent, origin, \
@@ -125,6 +125,47 @@ pub(super) fn family(conn: &Connection, ns: &Namespace, id: &SessionId) -> Resul
         family.push(member.map_err(|damage| Error::corrupt(format!("a sub-session of {id}"), damage))?);
     }
     Ok(family)
+}
+
+/// Sessions right below another one by id: its forks, and its sub-sessions. One that is damaged is left out.
+pub(super) fn children(
+    conn: &Connection,
+    ns: &Namespace,
+    id: &SessionId,
+    after: Option<&SessionId>,
+    rows_max: usize,
+) -> Result<Vec<Child>, Error> {
+    let failed = failed("reading a tree");
+    let below = "EXISTS (SELECT 1 FROM sessions AS s WHERE s.namespace = ?1 AND s.origin = c.session_id) \
+        OR EXISTS (SELECT 1 FROM sessions AS s WHERE s.namespace = ?1 AND s.parent = c.session_id \
+        AND s.origin IS NULL)";
+    let sql = format!(
+        "SELECT {COLUMNS}, {below} FROM sessions AS c INDEXED BY sessions_by_origin \
+         WHERE namespace = ?1 AND origin = ?2 AND session_id > ?3 \
+         UNION ALL SELECT {COLUMNS}, {below} FROM sessions AS c INDEXED BY sessions_by_parent \
+         WHERE namespace = ?1 AND parent = ?2 AND origin IS NULL AND session_id > ?3 ORDER BY session_id"
+    );
+    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
+    let after = after.map_or("", SessionId::as_str);
+    let mut rows = statement
+        .query([ns.as_str(), id.as_str(), after])
+        .map_err(&failed)?;
+    let mut children = Vec::new();
+    while children.len() < rows_max
+        && let Some(row) = rows.next().map_err(&failed)?
+    {
+        match read(conn, Columns(row)) {
+            Ok(session) => children.push(Child {
+                session: Arc::new(session),
+                has_children: row.get(COLUMNS_COUNT).map_err(&failed)?,
+            }),
+            Err(Error::Corrupt { row, reason }) => {
+                tracing::error!(row, reason, "a damaged row is left out of a list");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(children)
 }
 
 /// The highest fork number among titles of a base.

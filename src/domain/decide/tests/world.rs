@@ -14,7 +14,7 @@ use crate::domain::turn::{ItemMark, NewItem, Status};
 use crate::domain::{
     Decision, Effect, Engine, EngineId, Entry, Facts, Item, Log, LogId, Namespace, Need, NewEntry, PastHead,
     Proposal, Receipt, Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Tally,
-    Thread, ThreadId, Time, Turn, TurnId, decide, fixture as f, needs, thread,
+    Thread, ThreadId, Time, Tip, Turn, TurnId, decide, fixture as f, needs, thread,
 };
 
 #[derive(Debug, Default)]
@@ -113,6 +113,12 @@ impl World {
         self.done(&appending(id, entries, None))
     }
 
+    /// The fold of the entries up to `seq`, which a tip reaches.
+    pub(super) fn tally(&self, tip: &Tip, seq: u64) -> Tally {
+        let entry = self.entries.get(&(tip.log.holder(Seq(seq)), Seq(seq)));
+        entry.map_or_else(Tally::default, |entry| entry.meta.tally.clone())
+    }
+
     /// The command that forks `source` after `cut` entries.
     pub(super) fn forking(&mut self, source: &str, cut: u64, id: &str) -> Fork {
         let (log, from) = (self.log(), self.session(source));
@@ -120,6 +126,7 @@ impl World {
         let tally = self.entries.get(&(holder, Seq(cut)));
         Fork {
             source: from.id.clone(),
+            revision: None,
             source_log: from.tip.log.id,
             cut: tally.map_or_else(Tally::default, |entry| entry.meta.tally.clone()),
             preview: String::new(),
@@ -208,6 +215,9 @@ impl World {
                 let open = resumes.find(|resume| resume.session == *session && !resume.state.is_end());
                 Answer::Resume(open.cloned())
             }
+            Need::PastHead(_, session, revision) => {
+                Answer::PastHead(self.past_heads.get(&(session.clone(), *revision)).cloned())
+            }
         }
     }
 
@@ -236,8 +246,8 @@ impl World {
             Effect::OpenLog(log) => drop(self.logs.insert(log.id, log)),
             Effect::Append(entries) => {
                 let rows = entries
-                    .into_iter()
-                    .map(|entry| ((entry.meta.log, entry.meta.seq), entry));
+                    .iter()
+                    .map(|entry| ((entry.meta.log, entry.meta.seq), entry.clone()));
                 self.entries.extend(rows);
             }
             Effect::PutThread(thread) => drop(self.threads.insert(thread.id.clone(), thread)),

@@ -2,6 +2,7 @@
 //! sometimes on stale knowledge, sometimes nonsense.
 
 mod engines;
+mod history;
 mod values;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +15,7 @@ use crate::domain::entry::Payload;
 use crate::domain::fixture as f;
 use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::proposal::{
-    Deletion, EngineCommand, Fork, Save, SessionCommand, ThreadCommand, UpkeepCommand, Written,
+    Deletion, EngineCommand, Save, SessionCommand, ThreadCommand, UpkeepCommand, Written,
 };
 use crate::domain::query::Items;
 use crate::domain::save::{plan, target};
@@ -173,7 +174,11 @@ impl Script {
                 Some(known) => self.fork(memory, &known).await,
                 None => Command::Session(self.create(&session)),
             },
-            60..70 => self.save(memory).await,
+            60..64 => match known {
+                Some(known) => self.rewind(memory, &known).await,
+                None => Command::Session(self.create(&session)),
+            },
+            64..70 => self.save(memory).await,
             70..73 => {
                 let staged = known.map(|known| known.tip.clone());
                 self.abandon(staged.as_ref())
@@ -304,30 +309,6 @@ impl Script {
             entries: (0..count).map(|_| self.entry()).collect(),
             expected: self.expected(known),
         }
-    }
-
-    async fn fork(&mut self, memory: &Memory, source: &Session) -> Command {
-        let end = source.tip.seq().0;
-        let cut = self.dice.below(end + 1);
-        let mut tally = match memory.entry_meta(&source.tip.log, Seq(cut)).await {
-            Ok(Some(meta)) => meta.tally,
-            Ok(None) | Err(_) => crate::domain::Tally::default(),
-        };
-        if self.dice.one_in(15) {
-            tally.entries += 1 + end;
-        }
-        let stale = self.dice.one_in(15);
-        let fork = Fork {
-            source: source.id.clone(),
-            source_log: if stale { self.log() } else { source.tip.log.id },
-            cut: tally,
-            preview: self.words(),
-            removed: None,
-            title: self.maybe(Self::title),
-            id: f::session(&self.dice.name("fork", FORKS)),
-            log: self.log(),
-        };
-        Command::Session(SessionCommand::Fork(Box::new(fork)))
     }
 
     /// A save of some thread, staged first in some cases.

@@ -13,7 +13,8 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
             | SessionCommand::Update { .. }
             | SessionCommand::Delete { .. }
             | SessionCommand::Undelete { .. }
-            | SessionCommand::Fork(_) => 0,
+            | SessionCommand::Fork(_)
+            | SessionCommand::Rewind(_) => 0,
         },
         Command::Thread(command) => match command {
             ThreadCommand::AppendItems { items, .. } => items.iter().map(|item| item.body.len()).sum(),

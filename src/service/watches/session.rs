@@ -1,0 +1,215 @@
+//! One who watches a session.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+use crate::domain::session::State;
+use crate::domain::{Cursor, Entry, EntryMeta, Namespace, Refusal, Seq, Session, SessionId, path};
+use crate::watchers::{SessionEar, SessionNews, Tail, is_silent_since};
+
+use super::super::{Error, Service};
+use super::{SessionChange, SessionChanges};
+
+/// Where the reader stands, and what is known of the session.
+struct Watch {
+    service: Service,
+    ear: SessionEar,
+    ticks: watch::Receiver<u64>,
+    session: Option<Arc<Session>>,
+    tail: Tail,
+    cursor: Cursor,
+    /// To be told with the next change.
+    rewound_to: Option<Seq>,
+    /// The version of the session that the reader has; `None`: nothing was sent yet.
+    told: Option<u64>,
+    sent: Instant,
+    has_ended: bool,
+    /// Held while a large page is on its way to the reader.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Service {
+    /// Watches a session from a cursor, or from its first entry, until it is deleted.
+    pub async fn watch_session(
+        &self,
+        ns: &Namespace,
+        id: &SessionId,
+        cursor: Option<Cursor>,
+    ) -> Result<SessionChanges, Error> {
+        let mut ear = self.live.watchers.session(ns, id);
+        let news = match ear.heard() {
+            Some(news) if news.session.is_some() => news,
+            Some(_) | None => {
+                let session = self.found(ns, id).await?;
+                self.live.watchers.offer_session(&session);
+                SessionNews {
+                    session: Some(session),
+                    tail: Tail::default(),
+                }
+            }
+        };
+        let start = news
+            .session
+            .as_ref()
+            .map(|session| Cursor::at(&session.tip, Seq::ZERO, session.revision));
+        let cursor = cursor.or(start).ok_or_else(|| Refusal::no_session(id))?;
+        let mut watch = Watch {
+            service: self.clone(),
+            ear,
+            ticks: self.live.watchers.ticks(),
+            session: news.session,
+            tail: news.tail,
+            cursor,
+            rewound_to: None,
+            told: None,
+            sent: Instant::now(),
+            has_ended: false,
+            place: None,
+        };
+        // A cursor that is no good is told at once.
+        watch.stand().await?;
+        let changes = stream::unfold(watch, |mut watch| async move {
+            let change = watch.next().await?;
+            watch.has_ended |= change.is_err();
+            Some((change, watch))
+        });
+        Ok(changes.boxed())
+    }
+}
+
+impl Watch {
+    /// The next change; `None` after the last one.
+    async fn next(&mut self) -> Option<Result<SessionChange, Error>> {
+        if self.has_ended {
+            return None;
+        }
+        // Whoever asks for more has taken what was sent.
+        self.place = None;
+        loop {
+            if let Some(news) = self.ear.heard() {
+                self.hear(news);
+            }
+            let change = match self.news().await {
+                Ok(change) => change,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Some(change) = change {
+                return Some(Ok(self.told(change)));
+            }
+            tokio::select! {
+                news = self.ear.next() => self.hear(news),
+                Ok(()) = self.ticks.changed() => {
+                    if is_silent_since(self.sent) {
+                        let heartbeat = self.change(Vec::new());
+                        return Some(Ok(self.told(heartbeat)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, news: SessionNews) {
+        self.session = news.session;
+        self.tail = news.tail;
+    }
+
+    /// What the reader has not been told yet.
+    async fn news(&mut self) -> Result<Option<SessionChange>, Error> {
+        let Some(session) = self.session.clone() else {
+            return Ok(Some(self.change(Vec::new())));
+        };
+        self.stand().await?;
+        let entries = self.after_cursor(&session).await?;
+        let is_news = !entries.is_empty() || self.rewound_to.is_some();
+        if is_news || self.told != Some(session.generation) {
+            return Ok(Some(self.change(entries)));
+        }
+        Ok(None)
+    }
+
+    /// Where the cursor stands in the log as it is now: a rewind takes it back.
+    async fn stand(&mut self) -> Result<(), Error> {
+        let Some(session) = &self.session else {
+            return Ok(());
+        };
+        let (tip, cursor) = (&session.tip, self.cursor);
+        let mut seq = cursor.seq;
+        if !cursor.is_within(tip) && cursor.revision != session.revision {
+            let log = self.service.store.log(cursor.log).await?;
+            let log = log.ok_or(Refusal::CursorExpired)?;
+            let shared = path::shared((&log, cursor.seq), (&tip.log, tip.seq()));
+            if shared < cursor.seq && !self.is_copied(session).await? {
+                seq = shared;
+                self.rewound_to = Some(self.rewound_to.map_or(shared, |lowest| lowest.min(shared)));
+            }
+        }
+        self.cursor = Cursor::at(tip, seq, session.revision);
+        Ok(())
+    }
+
+    /// Whether the entry at the cursor lies in another log only because upkeep has copied it to shorten the path.
+    async fn is_copied(&self, session: &Session) -> Result<bool, Error> {
+        let (store, cursor) = (&self.service.store, self.cursor);
+        let rewound = store
+            .past_heads(&session.namespace, &session.id, None, 1)
+            .await?
+            .iter()
+            .any(|head| head.revision >= cursor.revision);
+        if rewound || cursor.seq > session.tip.seq() {
+            return Ok(false);
+        }
+        let read = store
+            .entry_meta(&crate::domain::Log::root(cursor.log), cursor.seq)
+            .await?;
+        let stands = store.entry_meta(&session.tip.log, cursor.seq).await?;
+        let facts = |meta: EntryMeta| (meta.id, meta.digest, meta.create_time, meta.tally);
+        Ok(read.is_some() && read.map(facts) == stands.map(facts))
+    }
+
+    /// The entries that follow the cursor, as many as one change holds.
+    async fn after_cursor(&mut self, session: &Session) -> Result<Vec<Entry>, Error> {
+        if self.cursor.seq >= session.tip.seq() {
+            return Ok(Vec::new());
+        }
+        let known = self.tail.after(self.cursor.seq, &session.tip);
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let page = self.service.page_of(&session.tip, self.cursor.seq).await?;
+        self.place = page.place;
+        Ok(page.rows)
+    }
+
+    /// A change that tells of `entries`, and of all that is known beside them.
+    fn change(&mut self, entries: Vec<Entry>) -> SessionChange {
+        let end = self
+            .session
+            .as_ref()
+            .map_or(Seq::ZERO, |session| session.tip.seq());
+        if let (Some(session), Some(last)) = (&self.session, entries.last()) {
+            self.cursor = Cursor::at(&session.tip, last.meta.seq, session.revision);
+        }
+        let is_deleted = self
+            .session
+            .as_ref()
+            .is_none_or(|session| session.profile.state == State::Deleted);
+        SessionChange {
+            entries,
+            session: self.session.clone(),
+            rewound_to: self.rewound_to.take(),
+            deleted: is_deleted && self.cursor.seq >= end,
+            cursor: self.cursor,
+        }
+    }
+
+    /// Notes what is sent now.
+    fn told(&mut self, change: SessionChange) -> SessionChange {
+        self.sent = Instant::now();
+        self.told = change.session.as_ref().map(|session| session.generation);
+        self.has_ended = change.deleted;
+        change
+    }
+}
