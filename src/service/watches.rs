@@ -53,3 +53,6 @@ pub type SessionChanges = BoxStream<'static, Result<SessionChange, Error>>;
 
 /// What a thread's watchers are told, in order.
 pub type ThreadChanges = BoxStream<'static, Result<ThreadChange, Error>>;
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ pub(crate) mod resume;
 pub(crate) mod rng;
 pub(crate) mod server;
 pub(crate) mod wait;
+pub(crate) mod watch;
 
 pub(crate) use client::{Client, fresh};
 pub(crate) use engine::Wire;

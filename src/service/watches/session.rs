@@ -137,7 +137,7 @@ impl Watch {
         };
         let (tip, cursor) = (&session.tip, self.cursor);
         let mut seq = cursor.seq;
-        if !cursor.is_within(tip) && cursor.revision != session.revision {
+        if !cursor.is_within(tip) {
             let log = self.service.store.log(cursor.log).await?;
             let log = log.ok_or(Refusal::CursorExpired)?;
             let shared = path::shared((&log, cursor.seq), (&tip.log, tip.seq()));

@@ -71,6 +71,9 @@ calls! {
         list_entries(ListEntriesRequest) -> ListEntriesResponse;
         save_session(SaveSessionRequest) -> SaveSessionResponse;
         fork_session(ForkSessionRequest) -> ForkSessionResponse;
+        rewind_session(RewindSessionRequest) -> RewindSessionResponse;
+        list_revisions(ListRevisionsRequest) -> ListRevisionsResponse;
+        get_session_tree(GetSessionTreeRequest) -> GetSessionTreeResponse;
         snapshot_from_engine(SnapshotFromEngineRequest) -> SnapshotFromEngineResponse;
         get_resume(GetResumeRequest) -> GetResumeResponse;
         cancel_resume(CancelResumeRequest) -> CancelResumeResponse;
