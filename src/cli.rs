@@ -12,9 +12,12 @@ use clap_complete::Shell;
 
 mod append;
 mod demo;
+mod diff;
 mod engines;
+mod entry;
 mod error;
 mod fork;
+mod history;
 mod json;
 mod message;
 mod pick;
@@ -28,9 +31,11 @@ mod sessions;
 mod show;
 mod snapshot;
 mod table;
+mod tail;
 mod term;
 mod threads;
 mod transcript;
+mod tree;
 mod when;
 
 use error::{EXIT_USAGE, Error};
@@ -58,6 +63,11 @@ enum Command {
     #[command(visible_alias = "list")]
     Ls(sessions::Ls),
     Show(show::Show),
+    Tail(tail::Tail),
+    Tree(tree::Tree),
+    Diff(diff::Diff),
+    Log(history::Log),
+    Rewind(history::Rewind),
     Append(append::Append),
     Fork(fork::Fork),
     Save(save::Save),
@@ -119,6 +129,11 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Serve(serve) => Ok(serve.run().await?),
             Command::Ls(ls) => ls.run(screen).await,
             Command::Show(show) => show.run(screen).await,
+            Command::Tail(tail) => tail.run(screen).await,
+            Command::Tree(tree) => tree.run(screen).await,
+            Command::Diff(diff) => diff.run(screen).await,
+            Command::Log(log) => log.run(screen).await,
+            Command::Rewind(rewind) => rewind.run(screen).await,
             Command::Append(append) => append.run(screen).await,
             Command::Fork(fork) => fork.run(screen).await,
             Command::Save(save) => save.run(screen).await,
@@ -171,6 +186,13 @@ mod tests {
             "sessiond resume -1 --engine e --label k=v",
             "sessiond watch -1",
             "sessiond cancel -1",
+            "sessiond tail -1 --since 3 --no-follow",
+            "sessiond tree -1",
+            "sessiond diff -1 -2",
+            "sessiond log -1",
+            "sessiond rewind -1 --drop 2",
+            "sessiond show -1 --revision 2",
+            "sessiond ls --roots",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -188,6 +210,9 @@ mod tests {
             "sessiond ls --addr host:port",
             "sessiond append s hi --title t",
             "sessiond completions csh",
+            "sessiond rewind -1",
+            "sessiond rewind -1 --drop 1 --to 2",
+            "sessiond ls --roots --parent p",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

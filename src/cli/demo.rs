@@ -211,7 +211,7 @@ async fn messages(
     session: &pb::Session,
     view: MessageView,
 ) -> Result<Vec<pb::Message>, Error> {
-    Reading::open(client, &session.session_id, view)
+    Reading::open(client, &session.session_id, view, None)
         .await?
         .all()
         .await

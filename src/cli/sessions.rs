@@ -47,6 +47,12 @@ pub(crate) struct Ls {
     /// Only starred ones.
     #[arg(long)]
     starred: bool,
+    /// Only the sub-sessions of the session with this id.
+    #[arg(long, value_name = "ID", conflicts_with = "roots")]
+    parent: Option<String>,
+    /// Only those that are no sub-session of another.
+    #[arg(long)]
+    roots: bool,
     /// What to sort by.
     #[arg(long, short, value_enum, default_value_t = Sort::Updated)]
     sort: Sort,
@@ -102,6 +108,7 @@ impl Ls {
             title_contains: self.title,
             states,
             starred: self.starred.then_some(true),
+            parent_session_id: self.parent.or(self.roots.then(String::new)),
             order_by: Some(self.sort.order(self.reverse)),
             ..Default::default()
         }
@@ -137,6 +144,7 @@ pub(crate) fn print(screen: &mut Screen, sessions: &[pb::Session]) -> Result<(),
         Column::Text("MODEL"),
         Column::Text("WORKSPACE"),
         Column::Text("STATE"),
+        Column::Text("PART OF"),
         Column::Text("TITLE"),
     ];
     let (look, now) = (screen.look, when::now());
@@ -153,6 +161,7 @@ pub(crate) fn print(screen: &mut Screen, sessions: &[pb::Session]) -> Result<(),
             session.model.clone(),
             session.workspace.clone(),
             state(session).to_owned(),
+            session.parent_session_id.clone(),
             if session.starred {
                 format!("★ {}", session.title)
             } else {

@@ -33,6 +33,9 @@ pub(crate) struct Show {
     /// Print tool inputs and outputs whole.
     #[arg(long, short)]
     full: bool,
+    /// A past revision to print instead of the present one, as `log` lists them.
+    #[arg(long, value_name = "N")]
+    revision: Option<u64>,
 }
 
 /// A message, and its number among the user messages if it is one.
@@ -41,14 +44,23 @@ type Numbered = (Option<u64>, pb::Message);
 impl Show {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
         let client = self.remote.connect().await?;
-        let session = pick::session(&client, &self.session, Scope::All).await?;
+        let mut session = pick::session(&client, &self.session, Scope::All).await?;
+        if self.revision.is_some() {
+            let request = pb::GetSessionRequest {
+                namespace: client.namespace(),
+                session_id: session.session_id,
+                revision: self.revision,
+            };
+            let answer = client.sessions().get_session(request).await?.into_inner();
+            session = answer.session.unwrap_or_default();
+        }
         let printer = Transcript::new(screen.look, Detail::asked(self.full));
         let view = if self.context {
             MessageView::Context
         } else {
             MessageView::Visible
         };
-        let mut reading = Reading::open(&client, &session.session_id, view).await?;
+        let mut reading = Reading::open(&client, &session.session_id, view, self.revision).await?;
         self.head(screen, &session)?;
         let mut first = true;
         let mut print = |screen: &mut Screen, (number, message): Numbered| -> Result<(), Error> {
@@ -128,11 +140,17 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Opens a view.
-    pub(crate) async fn open(client: &Client, session_id: &str, view: MessageView) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        client: &Client,
+        session_id: &str,
+        view: MessageView,
+        revision: Option<u64>,
+    ) -> Result<Self, Error> {
         let request = pb::ReadMessagesRequest {
             namespace: client.namespace(),
             session_id: session_id.to_owned(),
             view: view.into(),
+            revision,
             ..Default::default()
         };
         let stream = client.sessions().read_messages(request).await?.into_inner();

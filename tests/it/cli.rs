@@ -1,5 +1,7 @@
 //! The command line against a server: what it prints for programs, what it does, and what it exits with.
 
+mod history;
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
