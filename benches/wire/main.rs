@@ -5,8 +5,8 @@
 //! The server is the built `sessiond` binary, started as a child process; the bare gRPC service that it is compared
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
-//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume, idle. Figures of one table
-//! come from one run; ratios are medians of the ratios of each repetition, so that a machine that is slow for a while
+//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot,
+//! resume, idle, watch. Figures of one table come from one run; ratios are medians of the ratios of each repetition, so that a machine that is slow for a while
 //! is slow for both sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
@@ -33,6 +33,7 @@ mod rows;
 mod save;
 mod shape;
 mod snapshot;
+mod watch;
 mod writer;
 
 /// The server's allocator, so that clients and bare services have the same.
@@ -129,6 +130,9 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     }
     if wanted("idle") {
         tables.extend(idle::measure(plan).await.context("idle")?);
+    }
+    if wanted("watch") {
+        tables.extend(watch::measure(plan).await.context("watch")?);
     }
     for table in tables {
         println!("{table}");
