@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actor::{Actor, Shared};
+use actor::{Actor, Shared, Watcher};
 use tokio::task::JoinSet;
 
 use crate::support::build::asks;
@@ -51,8 +51,21 @@ impl Round {
     }
 }
 
-/// Lets the actors act until the server is killed under them.
-async fn play(server: &mut Server, client: &Client, actors: Vec<Actor>, rng: &mut Rng) -> Vec<Actor> {
+/// Lets the actors act until the server is killed under them, and the watchers watch.
+async fn play(
+    server: &mut Server,
+    client: &Client,
+    actors: Vec<Actor>,
+    watchers: Vec<Watcher>,
+    rng: &mut Rng,
+) -> (Vec<Actor>, Vec<Watcher>) {
+    let mut watching = JoinSet::new();
+    for mut watcher in watchers {
+        watching.spawn(async move {
+            watcher.watch().await;
+            watcher
+        });
+    }
     let round = Arc::new(Round::default());
     let mut acting = JoinSet::new();
     for mut actor in actors {
@@ -75,7 +88,7 @@ async fn play(server: &mut Server, client: &Client, actors: Vec<Actor>, rng: &mu
         actors.push(actor.unwrap());
     }
     eprintln!("killed after {} answers", round.answers.load(Ordering::Relaxed));
-    actors
+    (actors, watching.join_all().await)
 }
 
 /// Every session of the namespace has a title of its own: concurrent forks never share a number.
@@ -106,8 +119,12 @@ async fn live(server: &mut Server, rounds: usize, rng: &mut Rng) {
     for n in 0..ACTORS {
         actors.push(Actor::new(&client, n, rng.split(), shared.clone()).await);
     }
+    let mut watchers = vec![
+        Watcher::new(&client, shared.session()).await,
+        Watcher::new(&client, actors[0].session()).await,
+    ];
     for _ in 0..rounds {
-        actors = play(server, &client, actors, rng).await;
+        (actors, watchers) = play(server, &client, actors, watchers, rng).await;
         server.restart().await;
         let client = server.client_of(&client).await;
         for actor in &mut actors {
@@ -116,6 +133,9 @@ async fn live(server: &mut Server, rounds: usize, rng: &mut Rng) {
             actor.check(&client).await;
         }
         shared.check(&client).await;
+        for watcher in &mut watchers {
+            watcher.check(&client).await;
+        }
         titles_are_unique(&client).await;
     }
     server.stop().await;

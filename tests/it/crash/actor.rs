@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use crate::support::build::{asks, entries, named, said, says, talk, user};
 use crate::support::pb::content_block::Block;
 use crate::support::pb::fork_session_request::Point;
+use crate::support::pb::rewind_session_request::To;
 use crate::support::pb::{
     AppendEntriesRequest, AppendItemsRequest, Entry, FinishTurnRequest, ForkSessionRequest, Item,
-    SaveSessionRequest, Session, StartTurnRequest, Thread, TurnStatus,
+    RewindSessionRequest, SaveSessionRequest, Session, StartTurnRequest, Thread, TurnStatus,
 };
 use crate::support::rng::Rng;
+use crate::support::watch::Reader;
 use crate::support::{Client, Status};
 
 use super::Round;
@@ -28,6 +30,11 @@ impl Shared {
             session,
             batches: Mutex::default(),
         }
+    }
+
+    /// Which session it is.
+    pub(super) fn session(&self) -> &str {
+        &self.session
     }
 
     /// It holds every batch in one piece where it was said to be, and nothing else.
@@ -59,6 +66,35 @@ enum Step {
     Finish(FinishTurnRequest),
     Save(SaveSessionRequest),
     Fork(ForkSessionRequest, usize),
+    Rewind(RewindSessionRequest, usize),
+}
+
+/// Somebody who watches a session over all kills, and never sees anything twice or out of order.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    session: String,
+    reader: Reader,
+}
+
+impl Watcher {
+    pub(super) async fn new(client: &Client, session: &str) -> Self {
+        Self {
+            session: session.to_owned(),
+            reader: client.reader(session).await,
+        }
+    }
+
+    /// Reads until the server is gone.
+    pub(super) async fn watch(&mut self) {
+        while self.reader.try_step().await.is_ok() {}
+    }
+
+    /// Goes on where it was, and comes to have what is there.
+    pub(super) async fn check(&mut self, client: &Client) {
+        self.reader.reconnect(client, &self.session).await;
+        let expected = client.entries(&self.session).await;
+        self.reader.until(|it| it.entries == expected).await;
+    }
 }
 
 /// What a call made that the actor has to remember.
@@ -83,7 +119,7 @@ pub(super) struct Actor {
     turns: u64,
     items: Vec<String>,
     saved: Option<(String, usize)>,
-    forks: Vec<(String, usize)>,
+    forks: Vec<(String, Vec<String>)>,
     /// The call that was not answered.
     pending: Option<Step>,
     /// The last one that was.
@@ -132,6 +168,11 @@ impl Actor {
         }
     }
 
+    /// The session that is the actor's own.
+    pub(super) fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Calls until the server is gone.
     pub(super) async fn act(&mut self, client: &Client, round: &Round) {
         loop {
@@ -160,6 +201,9 @@ impl Actor {
         if let Some(Step::Append(request)) = &self.pending {
             let added = request.entries.iter().map(|entry| entry.entry_id.clone());
             possible.push(self.entries.iter().cloned().chain(added).collect());
+        }
+        if let Some(Step::Rewind(_, kept)) = &self.pending {
+            possible.push(self.entries[..*kept].to_vec());
         }
         assert!(
             possible.contains(&found),
@@ -238,14 +282,9 @@ impl Actor {
             );
             assert_eq!(ids(&client.entries(id).await).len(), *count);
         }
-        for (id, cut) in &self.forks {
-            assert_eq!(
-                ids(&client.entries(id).await),
-                self.entries[..*cut],
-                "{}: {id}",
-                self.name
-            );
-            assert_eq!(client.session(id).await.message_count, *cut as u64);
+        for (id, shared) in &self.forks {
+            assert_eq!(ids(&client.entries(id).await), *shared, "{}: {id}", self.name);
+            assert_eq!(client.session(id).await.message_count, shared.len() as u64);
         }
     }
 
@@ -265,6 +304,16 @@ impl Actor {
                     ..Default::default()
                 };
                 Step::Fork(fork, cut)
+            }
+            5..6 if !self.entries.is_empty() && self.rng.below(2) == 0 => {
+                let kept = self.entries.len() - 1 - self.rng.index(self.entries.len().min(6));
+                let rewind = RewindSessionRequest {
+                    session_id: self.session.clone(),
+                    to: Some(To::ToSeq(kept as u64)),
+                    request_id,
+                    ..Default::default()
+                };
+                Step::Rewind(rewind, kept)
             }
             _ => self.talk(request_id),
         }
@@ -365,6 +414,10 @@ impl Actor {
                 assert!(fork.title.starts_with("Crash (fork "), "{fork:?}");
                 Made::Nothing
             }
+            Step::Rewind(request, _) => {
+                client.rewind_session(request.clone()).await?;
+                Made::Nothing
+            }
         })
     }
 
@@ -390,8 +443,10 @@ impl Actor {
             (Step::Finish(_), _) => self.turn = None,
             (Step::Save(_), Made::Session(id)) => self.saved = Some((id, self.items.len())),
             (Step::Fork(request, cut), _) => {
-                self.forks.push((request.new_session_id.clone().unwrap(), *cut));
+                let shared = self.entries[..*cut].to_vec();
+                self.forks.push((request.new_session_id.clone().unwrap(), shared));
             }
+            (Step::Rewind(_, kept), _) => self.entries.truncate(*kept),
             (Step::Share(_) | Step::Start(_) | Step::Save(_), _) => unreachable!("{step:?} makes something"),
         }
         self.last = Some(step);

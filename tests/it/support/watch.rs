@@ -111,6 +111,13 @@ impl Reader {
         self.take(told);
     }
 
+    /// Takes the next response where there may be none.
+    pub(crate) async fn try_step(&mut self) -> Result<(), Status> {
+        let told = within("a response or the end", self.stream.message()).await?;
+        self.take(told.expect("a stream does not end by itself"));
+        Ok(())
+    }
+
     /// Takes responses until it has what is waited for.
     pub(crate) async fn until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
         while !is_so(self) {
