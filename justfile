@@ -62,6 +62,7 @@ soak FILE: stubs
     scripts/python-smoke {{ quote(FILE) }}
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it crash -- --nocapture
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it storm -- --nocapture
+    cargo bench --locked --bench wire -- watch library
 
 # Measure the server over the wire.
 bench:

@@ -70,7 +70,7 @@ async fn create(client: &Sessions, namespace: &str, count: usize) -> Result<Vec<
 }
 
 /// The request of the page in the middle of those that `first` begins.
-async fn middle(
+pub(crate) async fn middle(
     client: &mut Sessions,
     first: &pb::ListSessionsRequest,
     rows: usize,

@@ -5,9 +5,9 @@
 //! The server is the built `sessiond` binary, started as a child process; the bare gRPC service that it is compared
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
-//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot,
-//! resume, idle, watch. Figures of one table come from one run; ratios are medians of the ratios of each repetition, so that a machine that is slow for a while
-//! is slow for both sides.
+//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume, idle,
+//! watch; and library, by its name alone, as it takes minutes. Figures of one table come from one run; ratios are
+//! medians of the ratios of each repetition, so that a machine that is slow for a while is slow for both sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
@@ -24,6 +24,7 @@ mod client;
 mod fork;
 mod growth;
 mod idle;
+mod library;
 mod list;
 mod load;
 mod read;
@@ -133,6 +134,10 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     }
     if wanted("watch") {
         tables.extend(watch::measure(plan).await.context("watch")?);
+    }
+    // By name alone: it takes minutes.
+    if filters.iter().any(|filter| filter == "library") {
+        tables.extend(library::measure(plan).await.context("library")?);
     }
     for table in tables {
         println!("{table}");
