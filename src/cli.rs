@@ -22,6 +22,7 @@ mod json;
 mod message;
 mod pick;
 mod progress;
+mod prune;
 mod remote;
 mod remove;
 mod resume;
@@ -78,6 +79,7 @@ enum Command {
     Cancel(resume::Cancel),
     Rm(remove::Rm),
     Restore(remove::Restore),
+    Prune(prune::Prune),
     Threads(threads::Threads),
     Thread(threads::Thread),
     Engines(engines::Engines),
@@ -144,6 +146,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Cancel(cancel) => cancel.run(screen).await,
             Command::Rm(rm) => rm.run(screen).await,
             Command::Restore(restore) => restore.run(screen).await,
+            Command::Prune(prune) => prune.run(screen).await,
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
             Command::Engines(engines) => engines.run(screen).await,
@@ -209,6 +212,10 @@ mod tests {
             "sessiond ls --all --deleted",
             "sessiond ls --addr host:port",
             "sessiond append s hi --title t",
+            "sessiond prune",
+            "sessiond prune --older-than soon",
+            "sessiond prune --keep -1",
+            "sessiond prune --keep 1 --archive --delete",
             "sessiond completions csh",
             "sessiond rewind -1",
             "sessiond rewind -1 --drop 1 --to 2",

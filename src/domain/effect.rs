@@ -35,7 +35,7 @@ pub enum Effect {
     /// Add entries at the end of their log.
     Append(Arc<[Entry]>),
     /// Remove a log's entries, or a journal's turns and items, after `after`: at most `SWEEP_ROWS_MAX`
-    /// rows of each, the last first.
+    /// rows and `SWEEP_BYTES_MAX` bytes of each, the last first.
     DropRows {
         /// The log or journal.
         log: LogId,

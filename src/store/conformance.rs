@@ -24,6 +24,7 @@ pub(crate) mod races;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
 pub(crate) mod resumes;
+pub(crate) mod retention;
 pub(crate) mod saves;
 pub(crate) mod sessions;
 pub(crate) mod threads;
@@ -82,6 +83,8 @@ macro_rules! conformance {
                 history: a_rewind_keeps_what_it_leaves, a_rewind_is_undone,
                     a_rewind_to_where_it_is_changes_nothing, what_has_moved_is_not_rewound,
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
+                retention: takes_families_and_spares_what_is_in_use, leaves_alone_what_has_changed,
+                    is_written_down_for_retries, knows_the_namespaces;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

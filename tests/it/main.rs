@@ -19,6 +19,7 @@ mod forks;
 mod history;
 mod requests;
 mod restart;
+mod retention;
 mod saves;
 mod sessions;
 mod shutdown;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::facts::{Answer, References};
-use crate::domain::limits::{CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_ROWS_MAX};
+use crate::domain::limits::{
+    CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_BYTES_MAX, SWEEP_ROWS_MAX,
+};
 use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
@@ -259,20 +261,10 @@ impl Tables {
 
     fn drop_rows(&mut self, log: LogId, after: Seq) {
         let behind = (log, after.next())..=(log, Seq(u64::MAX));
-        let entries: Vec<_> = self
-            .entries
-            .range(behind.clone())
-            .rev()
-            .map(|(key, _)| *key)
-            .take(SWEEP_ROWS_MAX)
-            .collect();
-        let items: Vec<_> = self
-            .items
-            .range(behind)
-            .rev()
-            .map(|(key, _)| *key)
-            .take(SWEEP_ROWS_MAX)
-            .collect();
+        let entries = self.entries.range(behind.clone()).rev();
+        let entries = swept(entries.map(|(key, entry)| (*key, entry.body.len())));
+        let items = self.items.range(behind).rev();
+        let items = swept(items.map(|(key, item)| (*key, item.body.len())));
         let turns = self
             .turns
             .iter()
@@ -296,4 +288,17 @@ impl Tables {
             item.change = change;
         }
     }
+}
+
+/// The keys of rows of these sizes that one commit removes: one at least.
+fn swept(rows: impl Iterator<Item = ((LogId, Seq), usize)>) -> Vec<(LogId, Seq)> {
+    let mut bytes = 0;
+    let fitting = rows
+        .take(SWEEP_ROWS_MAX)
+        .enumerate()
+        .take_while(|(at, (_, size))| {
+            bytes += size;
+            *at == 0 || bytes <= SWEEP_BYTES_MAX
+        });
+    fitting.map(|(_, (key, _))| key).collect()
 }

@@ -80,6 +80,10 @@ impl Store for Batched {
         panic!("nothing is pending, and yet the store cannot tell")
     }
 
+    async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
+        self.written().consider(proposal, now).await
+    }
+
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
         self.written().receipt(ns, id).await
     }
@@ -95,6 +99,10 @@ impl Store for Batched {
         bound: Bound,
     ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
         self.written().sessions(query, after, bound).await
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error> {
+        self.written().namespaces(after, rows).await
     }
 
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {
