@@ -19,6 +19,7 @@ mod error;
 mod fork;
 mod history;
 mod json;
+mod keep;
 mod message;
 mod pick;
 mod progress;
@@ -83,6 +84,8 @@ enum Command {
     Threads(threads::Threads),
     Thread(threads::Thread),
     Engines(engines::Engines),
+    Backup(keep::Backup),
+    Verify(keep::Verify),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -150,6 +153,8 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
             Command::Engines(engines) => engines.run(screen).await,
+            Command::Backup(backup) => backup.run(screen),
+            Command::Verify(verify) => verify.run(screen),
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -212,6 +217,7 @@ mod tests {
             "sessiond ls --all --deleted",
             "sessiond ls --addr host:port",
             "sessiond append s hi --title t",
+            "sessiond backup",
             "sessiond prune",
             "sessiond prune --older-than soon",
             "sessiond prune --keep -1",

@@ -27,7 +27,7 @@ pub(crate) struct Prune {
     /// Those that were last updated longer ago: 90s, 45m, 12h, 30d, 8w.
     #[arg(long, value_name = "TIME", value_parser = when::span)]
     older_than: Option<prost_types::Duration>,
-    /// All but this many of each workspace, the ones updated last; sessions in which no user has spoken do not count.
+    /// All but this many of each workspace, the ones updated last; those in which no user has spoken are left alone.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     keep: Option<i64>,
     /// Archive them; that is the default.

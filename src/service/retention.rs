@@ -240,7 +240,13 @@ impl<'a> Pruning<'a> {
         let mut found = Vec::new();
         while let Some(page) = walk.next(self.service).await? {
             for (session, standing) in page {
-                if standing == Standing::Kept || !self.rule.takes(&session) {
+                let goes = match standing {
+                    Standing::Kept => false,
+                    Standing::Beyond => true,
+                    // Counting says nothing about it; its age may.
+                    Standing::Uncounted => self.rule.before.is_some(),
+                };
+                if !goes || !self.rule.takes(&session) {
                     continue;
                 }
                 if self.spared.contains(&digest(session.id.as_str())) {
@@ -357,8 +363,10 @@ impl<'a> Pruning<'a> {
 enum Standing {
     /// It is one of those that are kept.
     Kept,
-    /// There are enough before it, it does not count, or nothing is counted.
+    /// There are enough before it, or nothing is counted.
     Beyond,
+    /// No user has spoken in it: it takes no place, and does not go for the want of one.
+    Uncounted,
 }
 
 /// How many of each workspace were met.
@@ -374,7 +382,7 @@ impl Places {
             return Standing::Beyond;
         };
         if !session.tip.tally.has_user_interaction() {
-            return Standing::Beyond;
+            return Standing::Uncounted;
         }
         let workspace = digest(&session.profile.setting.workspace);
         let taken = self.taken.entry(workspace).or_default();

@@ -41,6 +41,12 @@ pub(crate) trait Backend {
         drop(store);
         self.open().await
     }
+
+    /// How many rows of logs, journals and notes on them there are: what upkeep has to remove some day.
+    async fn rows(&self) -> u64;
+
+    /// Looks whether what is stored is whole, in ways of the backend's own.
+    async fn verify(&self) {}
 }
 
 /// Stamps the suite on a backend; `$backend` makes a new one.

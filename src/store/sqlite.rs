@@ -28,6 +28,7 @@ use crate::domain::{
 use crate::store::{Child, Chore, Committed, Error, Store};
 
 mod answers;
+mod backup;
 mod chores;
 mod columns;
 mod effects;
@@ -46,10 +47,13 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod verify;
 mod walk;
 mod writer;
 
+pub use backup::{BackedUp, BackupError, Existing, backup};
 pub use open::OpenError;
+pub use verify::{Opener, Problem, Report, verify};
 
 use open::Directory;
 use readers::Readers;

@@ -152,19 +152,21 @@ async fn the_newest_of_each_workspace_are_kept() {
         dry_run: true,
         ..keeping(2)
     };
-    let gone = ["none0", "none1", "silent", "w1", "w2"];
+    let gone = ["none0", "none1", "w1", "w2"];
     assert_eq!(client.pruned(dry).await, gone);
-    assert_eq!(
-        client.standing(SessionState::Active).await.len(),
-        9,
-        "nothing was done"
-    );
+    let all = client.standing(SessionState::Active).await;
+    assert_eq!(all.len(), 9, "nothing was done");
     assert_eq!(
         client.pruned(keeping(2)).await,
         gone,
-        "those who never spoke take no place"
+        "one in which nobody spoke takes no place"
     );
     assert_eq!(client.pruned(keeping(2)).await, [""; 0]);
+    let old = PruneSessionsRequest {
+        keep_per_workspace: Some(2),
+        ..everything(PruneAction::Delete)
+    };
+    assert_eq!(client.pruned(old).await, ["silent"], "it goes for its age");
     assert_eq!(
         client.standing(SessionState::Active).await,
         ["none2", "none3", "w0", "w3"]
@@ -247,11 +249,12 @@ async fn sub_sessions_go_and_forks_stay() {
 #[tokio::test]
 async fn a_parent_of_one_that_is_kept_is_kept() {
     let client = shared().await;
-    client.made("root", "/other", "").await;
+    client.spoken("root", "/other").await;
     client.made("middle", "/other", "root").await;
     client.made("leaf", "/w", "middle").await;
     client.append("leaf", vec![entry(user("hello"))]).await;
-    client.made("loose", "/other", "").await;
+    client.spoken("loose", "/other").await;
+    client.spoken("newest", "/other").await;
     assert_eq!(client.pruned(keeping(1)).await, ["loose"]);
 }
 

@@ -88,6 +88,7 @@ impl Run {
             }
         }
         self.compare(rounds).await;
+        backend.verify().await;
     }
 
     /// Time goes on, mostly: clocks are set back too.

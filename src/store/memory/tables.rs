@@ -173,6 +173,21 @@ impl Tables {
             .collect()
     }
 
+    /// Rows that upkeep has to remove some day.
+    #[cfg(test)]
+    pub(super) fn rows_to_remove(&self) -> u64 {
+        let edges = self.logs.values().map(|log| log.path.parts().len());
+        let rows = [
+            self.logs.len(),
+            edges.sum(),
+            self.entries.len(),
+            self.items.len(),
+            self.turns.len(),
+            self.loose.len(),
+        ];
+        rows.iter().sum::<usize>() as u64
+    }
+
     fn family(&self, ns: &Namespace, id: &SessionId) -> Vec<SessionId> {
         let mut family: Vec<SessionId> = Vec::new();
         let mut parents = vec![id.clone()];

@@ -12,11 +12,28 @@ use crate::store::conformance::{Backend, conformance};
 use super::*;
 
 /// Memory has nowhere to come back from: a restart finds the same store.
-struct Kept(Arc<dyn Store>);
+struct Kept<S>(Arc<S>);
 
-impl Backend for Kept {
+impl<S: Store + AsRef<Memory> + 'static> Backend for Kept<S> {
     async fn open(&self) -> Arc<dyn Store> {
         self.0.clone()
+    }
+
+    async fn rows(&self) -> u64 {
+        self.0.check().await.expect("it is written");
+        (*self.0).as_ref().tables().rows_to_remove()
+    }
+}
+
+impl AsRef<Memory> for Memory {
+    fn as_ref(&self) -> &Memory {
+        self
+    }
+}
+
+impl AsRef<Memory> for Batched {
+    fn as_ref(&self) -> &Memory {
+        &self.memory
     }
 }
 
