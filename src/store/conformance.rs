@@ -21,6 +21,7 @@ pub(crate) mod model;
 pub(crate) mod past_heads;
 pub(crate) mod picture;
 pub(crate) mod races;
+pub(crate) mod reach;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
 pub(crate) mod resumes;
@@ -91,6 +92,7 @@ macro_rules! conformance {
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
                 retention: takes_families_and_spares_what_is_in_use, leaves_alone_what_has_changed,
                     is_written_down_for_retries, knows_the_namespaces;
+                reach: nothing_reachable_is_lost_and_nothing_else_is_kept;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

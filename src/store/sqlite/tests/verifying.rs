@@ -22,6 +22,7 @@ async fn forked(store: &Sqlite, source: &str, name: &str) {
     let from = session(store, source).await;
     let fork = Fork {
         source: from.id.clone(),
+        revision: None,
         source_log: from.tip.log.id,
         cut: from.tip.tally.clone(),
         preview: from.preview.clone(),
