@@ -44,6 +44,9 @@ pub enum Effect {
     },
     /// Remove a log that has no rows; its path names nothing any more.
     RemoveLog(LogId),
+    /// The path of a log that nobody names keeps nothing any more: who reads the log's entries has what comes before
+    /// them in a path of its own.
+    ReleasePath(LogId),
     /// Note that a log or journal may be named by nobody since a time; upkeep will look.
     Loosen(LogId, Time),
     /// Take that note back.

@@ -130,6 +130,7 @@ impl Changes {
                 | Effect::OpenLog(_)
                 | Effect::DropRows { .. }
                 | Effect::RemoveLog(_)
+                | Effect::ReleasePath(_)
                 | Effect::Loosen(..)
                 | Effect::Fasten(_)
                 | Effect::PutPastHead(_)

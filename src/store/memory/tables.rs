@@ -1,6 +1,6 @@
 //! The rows, how needs are answered from them and effects applied to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::facts::{Answer, References};
@@ -26,6 +26,8 @@ pub(super) struct Tables {
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
     entries: BTreeMap<(LogId, Seq), Entry>,
     pub(super) logs: BTreeMap<LogId, Arc<Log>>,
+    /// Logs whose paths keep nothing any more.
+    released: BTreeSet<LogId>,
     pub(super) loose: BTreeMap<LogId, Time>,
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
@@ -74,7 +76,11 @@ impl Tables {
                 );
             }
             Effect::DropRows { log, after } => self.drop_rows(log, after),
-            Effect::RemoveLog(id) => drop(self.logs.remove(&id)),
+            Effect::RemoveLog(id) => {
+                self.logs.remove(&id);
+                self.released.remove(&id);
+            }
+            Effect::ReleasePath(id) => drop(self.released.insert(id)),
             Effect::Loosen(id, since) => drop(self.loose.insert(id, since)),
             Effect::Fasten(id) => drop(self.loose.remove(&id)),
             Effect::PutThread(thread) => {
@@ -176,7 +182,7 @@ impl Tables {
     /// Rows that upkeep has to remove some day.
     #[cfg(test)]
     pub(super) fn rows_to_remove(&self) -> u64 {
-        let edges = self.logs.values().map(|log| log.path.parts().len());
+        let edges = self.keeping().map(|log| log.path.parts().len());
         let rows = [
             self.logs.len(),
             edges.sum(),
@@ -232,6 +238,12 @@ impl Tables {
         found.map(|item| (item.id.clone(), mark(item))).collect()
     }
 
+    /// The logs whose paths keep what they name.
+    fn keeping(&self) -> impl Iterator<Item = &Arc<Log>> {
+        let logs = self.logs.values();
+        logs.filter(|log| !self.released.contains(&log.id))
+    }
+
     fn references(&self, id: LogId) -> References {
         let heads = self.sessions.values().any(|session| session.tip.log.id == id);
         let threads = self
@@ -239,8 +251,7 @@ impl Tables {
             .values()
             .any(|thread| thread.journal == id || thread.base.as_ref().is_some_and(|base| base.log.id == id));
         let parts = self
-            .logs
-            .values()
+            .keeping()
             .flat_map(|log| log.path.parts())
             .filter(|part| part.log == id);
         let entries = self

@@ -80,8 +80,16 @@ pub(super) fn open(conn: &Connection, log: &Log) -> rusqlite::Result<()> {
 
 /// Removes a log that has no rows. One without a path is a journal, and has no row of its own.
 pub(super) fn remove(conn: &Connection, id: LogId) -> rusqlite::Result<()> {
+    release(conn, id)?;
+    conn.prepare_cached("DELETE FROM logs WHERE log = ?1")?
+        .execute([id.0.as_bytes()])?;
+    Ok(())
+}
+
+/// Removes the edges of a log: its path keeps nothing any more.
+pub(super) fn release(conn: &Connection, id: LogId) -> rusqlite::Result<()> {
     let path: Option<Vec<u8>> = conn
-        .prepare_cached("DELETE FROM logs WHERE log = ?1 RETURNING path")?
+        .prepare_cached("SELECT path FROM logs WHERE log = ?1")?
         .query_row([id.0.as_bytes()], |row| row.get(0))
         .optional()?;
     let Some(path) = path else { return Ok(()) };

@@ -286,6 +286,7 @@ impl World {
             | Effect::DropResumes { .. }
             | Effect::DropRows { .. }
             | Effect::RemoveLog(_)
+            | Effect::ReleasePath(_)
             | Effect::Loosen(..)
             | Effect::Fasten(_) => {}
         }

@@ -50,18 +50,21 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         }
         Err(error) => return Err(error),
     };
-    let mut start = Seq::ZERO;
-    for part in log.path.parts() {
-        if let Some(reason) = part_of(check, &log, start, part)? {
-            check.problem(format!("log {id}"), reason);
-        }
-        start = part.to;
-    }
     let References {
         named,
         inherited_to,
         last,
     } = logs::references(conn, id)?;
+    // Nobody reads on from a log that was released into its path: what that names may be gone.
+    let released = !named && !log.path.parts().is_empty() && !has_edges(check, &log)?;
+    let parts = if released { &[] } else { log.path.parts() };
+    let mut start = Seq::ZERO;
+    for part in parts {
+        if let Some(reason) = part_of(check, &log, start, part)? {
+            check.problem(format!("log {id}"), reason);
+        }
+        start = part.to;
+    }
     if !named && !is_loose(check, id)? {
         match inherited_to {
             None => check.garbage("logs"),
@@ -70,6 +73,22 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether any part of a log's path is kept by it.
+fn has_edges(check: &Check<'_>, log: &Log) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM log_edges WHERE part_log = ?1 AND log = ?2)";
+    let mut statement = check.conn.prepare_cached(sql).map_err(failed("checking logs"))?;
+    for part in log.path.parts() {
+        let key = [part.log.0.as_bytes(), log.id.0.as_bytes()];
+        let found: bool = statement
+            .query_row(key, |row| row.get(0))
+            .map_err(failed("checking logs"))?;
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What is wrong with a part of a path that begins after `start`.
