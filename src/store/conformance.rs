@@ -77,7 +77,7 @@ macro_rules! conformance {
                     a_deleted_thread_leaves_its_sessions;
                 saves: add_what_is_new, staged_ones_are_published, refuse_what_others_wrote,
                     refuse_what_has_moved, titles;
-                upkeep: unpublished_logs_are_swept, published_logs_stay, half_swept_logs_are_not_published,
+                upkeep: unpublished_logs_are_swept, sweeps_are_bounded_by_bytes, copied_logs_are_let_go, published_logs_stay, half_swept_logs_are_not_published,
                     deleted_text_goes_behind_the_last_cut, journals_are_swept, compaction_changes_nothing,
                     saves_go_on_after_compactions;
                 engines: facts_come_back, are_listed_by_namespace_and_id, epochs_go_on_over_restarts,

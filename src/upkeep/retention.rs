@@ -67,16 +67,21 @@ impl Retention {
             commits_left: COMMITS_MAX,
             stop: stop.clone(),
         };
+        let mut from_start = self.look().after.is_none();
         loop {
             let after = self.look().after.clone();
             let namespaces = self.namespaces(upkeep, after.as_ref()).await?;
             if namespaces.is_empty() {
                 let mut look = self.look();
-                if !look.unfinished {
+                let goes_on = std::mem::take(&mut look.unfinished) && after.is_some() && !from_start;
+                look.after = None;
+                if !goes_on {
                     look.due = upkeep.clock.now().after(self.interval);
+                    return Ok(());
                 }
-                (look.after, look.unfinished) = (None, false);
-                return Ok(());
+                // What an earlier round had to leave comes now.
+                from_start = true;
+                continue;
             }
             for ns in namespaces {
                 let policy = self.policies.of(&ns);
