@@ -173,6 +173,22 @@ pub fn message_id(body: &Bytes) -> Result<String, DecodeError> {
     Ok(Envelope::decode(body.clone())?.message_id)
 }
 
+/// The facts of a stored body, whatever limits it was written under; `None` if it is no body of its kind.
+pub fn payload(kind: Kind, body: &Bytes) -> Option<Payload> {
+    match kind {
+        Kind::Message => {
+            let limits = Limits {
+                text_bytes_max: usize::MAX,
+                ..Limits::default()
+            };
+            let (_, facts) = message::read(body, "message", &limits).ok()?;
+            Some(Payload::Message(facts))
+        }
+        Kind::Checkpoint => checkpoint(body).ok().map(|_| Payload::Checkpoint),
+        Kind::Event => pb::Event::decode(body.clone()).ok().map(|_| Payload::Event),
+    }
+}
+
 /// The digest of a body.
 pub fn digest(body: &[u8]) -> Digest {
     Digest(xxh3_128(body).to_be_bytes())

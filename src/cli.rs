@@ -19,9 +19,11 @@ mod error;
 mod fork;
 mod history;
 mod json;
+mod keep;
 mod message;
 mod pick;
 mod progress;
+mod prune;
 mod remote;
 mod remove;
 mod resume;
@@ -78,9 +80,12 @@ enum Command {
     Cancel(resume::Cancel),
     Rm(remove::Rm),
     Restore(remove::Restore),
+    Prune(prune::Prune),
     Threads(threads::Threads),
     Thread(threads::Thread),
     Engines(engines::Engines),
+    Backup(keep::Backup),
+    Verify(keep::Verify),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -144,9 +149,12 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Cancel(cancel) => cancel.run(screen).await,
             Command::Rm(rm) => rm.run(screen).await,
             Command::Restore(restore) => restore.run(screen).await,
+            Command::Prune(prune) => prune.run(screen).await,
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
             Command::Engines(engines) => engines.run(screen).await,
+            Command::Backup(backup) => backup.run(screen),
+            Command::Verify(verify) => verify.run(screen),
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -209,6 +217,11 @@ mod tests {
             "sessiond ls --all --deleted",
             "sessiond ls --addr host:port",
             "sessiond append s hi --title t",
+            "sessiond backup",
+            "sessiond prune",
+            "sessiond prune --older-than soon",
+            "sessiond prune --keep -1",
+            "sessiond prune --keep 1 --archive --delete",
             "sessiond completions csh",
             "sessiond rewind -1",
             "sessiond rewind -1 --drop 1 --to 2",

@@ -14,9 +14,11 @@ use serde::Deserialize;
 
 mod check;
 mod env;
+mod retention;
 mod sections;
 
 pub use env::unknown as unknown_variables;
+pub use retention::{Policy, Retention};
 pub use sections::{Engines, Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
@@ -100,6 +102,8 @@ pub struct Config {
     pub store: Store,
     /// What the service does for itself.
     pub upkeep: Upkeep,
+    /// How long sessions are kept.
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -117,6 +121,7 @@ impl Default for Config {
             engines: Engines::default(),
             store: Store::default(),
             upkeep: Upkeep::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod path;
 pub mod proposal;
 pub mod query;
 pub mod resume;
+pub mod retention;
 pub mod save;
 pub mod seat;
 pub mod session;

@@ -27,7 +27,7 @@ use crate::config::{self, Config};
 use crate::domain::Limits;
 use crate::service::{EngineTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Retention, Upkeep};
 
 mod listen;
 mod routes;
@@ -129,6 +129,8 @@ impl Server {
         let stop = Stop::default();
         let service = Service::new(store.clone(), clock.clone(), ids.clone(), limits.clone())
             .with_engines(EngineTerms::from(&config.engines), stop.drain.clone());
+        let looks = Duration::from_secs(config.retention.interval_s);
+        let retention = Retention::new(service.clone(), config.retention.policies()?, looks);
         let (routes, health) = routes::mount(&service, &limits).await?;
         let edge = EdgeLayer::new(Arc::new(Anyone), limits, stop.clone());
         let builder = builder(&config.server).layer(edge);
@@ -174,7 +176,8 @@ impl Server {
         tasks.spawn(async move { ticking.tick().await });
         let recovering = service.clone();
         tasks.spawn(async move { recover(&recovering).await });
-        tasks.spawn(Upkeep::new(store.clone(), clock, ids).run(interval, stop.drain.clone()));
+        let upkeep = Upkeep::new(store.clone(), clock, ids).with_retention(retention);
+        tasks.spawn(upkeep.run(interval, stop.drain.clone()));
         tasks.close();
 
         Ok(Running {

@@ -34,6 +34,7 @@ pub mod forks;
 pub mod history;
 pub mod items;
 pub mod resumes;
+pub mod retention;
 pub mod saves;
 pub mod sessions;
 pub mod snapshots;

@@ -156,6 +156,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Decides and applies `proposal` at `now`, durably.
     async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error>;
 
+    /// What a commit of `proposal` would do, were it made now: it is decided on what is stored, and nothing is written.
+    async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error>;
+
     /// The record of a request_id.
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error>;
 
@@ -170,6 +173,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         after: Option<&SessionKey>,
         bound: Bound,
     ) -> Result<Page<Arc<Session>, SessionKey>, Error>;
+
+    /// At most `rows` namespaces after `after` that have sessions, by name.
+    async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error>;
 
     /// Entries of a log, inherited ones included, in ascending order, as many as the bound lets.
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error>;

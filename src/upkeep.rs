@@ -1,5 +1,5 @@
 //! What the service does for itself, in the background: it forgets old receipts, resumes, past heads and
-//! engines, purges deleted sessions, sweeps logs that nobody names, and shortens paths.
+//! engines, purges deleted sessions, sweeps logs that nobody names, shortens paths, and prunes by policy.
 //!
 //! The store finds the work, the rules check it again, and every step is one short commit through the same door as any
 //! call: nothing here holds up a writer, and nothing is lost when the process ends in the middle. A failure is logged
@@ -18,6 +18,11 @@ use crate::service::{Clock, Ids};
 use crate::store::{Chore, Error, Store};
 
 mod compaction;
+mod retention;
+
+pub use retention::Retention;
+
+use compaction::Stalled;
 
 /// How long after the start the first round begins.
 const FIRST_ROUND_AFTER: Duration = Duration::from_secs(1);
@@ -37,6 +42,8 @@ pub struct Upkeep {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    stalled: Arc<Stalled>,
+    retention: Option<Arc<Retention>>,
 }
 
 /// What a round has done.
@@ -51,7 +58,13 @@ pub struct Done {
 impl Upkeep {
     /// Upkeep of `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { store, clock, ids }
+        Self {
+            store,
+            clock,
+            ids,
+            stalled: Arc::default(),
+            retention: None,
+        }
     }
 
     /// Makes a round every `interval` until `stop`, and ends between two commits.
@@ -62,6 +75,7 @@ impl Upkeep {
             if done.chores > 0 {
                 tracing::debug!(chores = done.chores, failures = done.failures, "upkeep");
             }
+            self.retain(&stop).await;
             wait = interval;
         }
     }
@@ -93,6 +107,10 @@ impl Upkeep {
                 if stop.is_cancelled() {
                     return done;
                 }
+                if self.waits(&chore) {
+                    tried.push(chore);
+                    continue;
+                }
                 done.chores += 1;
                 let failed = self.attempt(&chore, stop).await;
                 done.failures += usize::from(failed.is_some());
@@ -115,13 +133,30 @@ impl Upkeep {
         Some(error)
     }
 
+    /// Whether it failed lately in a way that time alone does not mend.
+    fn waits(&self, chore: &Chore) -> bool {
+        match chore {
+            Chore::Compact(ns, id) => self.stalled.waits(ns, id, self.clock.now()),
+            Chore::Purge(..)
+            | Chore::Sweep(_)
+            | Chore::ExpireReceipts
+            | Chore::ExpireResumes
+            | Chore::ExpireHead(..)
+            | Chore::ForgetEngine(..) => false,
+        }
+    }
+
     async fn do_one(&self, chore: &Chore, stop: &CancellationToken) -> Result<(), Error> {
         match chore {
             Chore::Purge(ns, id) => {
                 let session = id.clone();
                 self.keep(ns, UpkeepCommand::Purge { session }).await?;
             }
-            Chore::Compact(ns, id) => self.compact(ns, id, stop).await?,
+            Chore::Compact(ns, id) => {
+                let done = self.compact(ns, id, stop).await;
+                self.stalled.note(ns, id, &done, self.clock.now());
+                done?;
+            }
             Chore::Sweep(log) => self.sweep(*log, stop).await?,
             Chore::ExpireReceipts => {
                 let before = self.clock.now().before(RECEIPT_LIFE);

@@ -18,6 +18,7 @@ pub(super) mod history;
 pub(super) mod item;
 pub(super) mod mask;
 pub(super) mod resume;
+pub(super) mod retention;
 pub(super) mod session;
 pub(super) mod thread;
 

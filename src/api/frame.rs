@@ -186,7 +186,7 @@ mutations!(
     CreateSessionRequest UpdateSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest
     SaveSessionRequest SnapshotFromEngineRequest ForkSessionRequest ResumeRequest CancelResumeRequest
     CreateThreadRequest UpdateThreadRequest DeleteThreadRequest StartTurnRequest AppendItemsRequest
-    FinishTurnRequest RewindSessionRequest
+    FinishTurnRequest RewindSessionRequest PruneSessionsRequest
 );
 
 subjects!("session.id", request => &request.session_id,
@@ -199,7 +199,7 @@ subjects!("session.id", request => request.session.as_ref().map_or("", |session|
     UpdateSessionRequest
 );
 subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), ListResumesRequest);
-subjects!("session.id", _request => "", ListSessionsRequest);
+subjects!("session.id", _request => "", ListSessionsRequest PruneSessionsRequest);
 subjects!("resume.id", request => &request.resume_id, GetResumeRequest CancelResumeRequest);
 subjects!("resume.id", request => match &request.target {
     Some(pb::watch_resume_request::Target::ResumeId(id)) => id,

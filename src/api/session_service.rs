@@ -8,7 +8,7 @@ use crate::domain::{ResumeId, Seq, SessionId};
 use crate::pb;
 use crate::pb::session_service_server::SessionService;
 
-use super::convert::{self, entry, fork, history, resume, session};
+use super::convert::{self, entry, fork, history, resume, retention, session};
 use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
@@ -269,6 +269,20 @@ impl SessionService for Sessions {
         }))
     }
 
+    async fn prune_sessions(
+        &self,
+        request: Request<pb::PruneSessionsRequest>,
+    ) -> Answer<pb::PruneSessionsResponse> {
+        let (call, request) = frame::mutation(request)?;
+        let parsed = retention::prune(&request);
+        let wanted = frame::checked(&self.service, &call, parsed).await?;
+        let pruned = self.service.prune_sessions(call, &wanted).await?;
+        Ok(Response::new(pb::PruneSessionsResponse {
+            session_ids: pruned.sessions.iter().map(ToString::to_string).collect(),
+            count: pruned.count,
+        }))
+    }
+
     async fn rewind_session(
         &self,
         request: Request<pb::RewindSessionRequest>,
@@ -346,13 +360,6 @@ impl SessionService for Sessions {
         _: Request<pb::SearchMessagesRequest>,
     ) -> Answer<pb::SearchMessagesResponse> {
         Err(status::unimplemented("SearchMessages"))
-    }
-
-    async fn prune_sessions(
-        &self,
-        _: Request<pb::PruneSessionsRequest>,
-    ) -> Answer<pb::PruneSessionsResponse> {
-        Err(status::unimplemented("PruneSessions"))
     }
 
     type ExportSessionStream = Responses<pb::ExportSessionResponse>;

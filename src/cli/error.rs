@@ -58,6 +58,12 @@ pub(crate) enum Error {
     /// The command line is wrong in a way that only shows when it is read as a whole.
     #[error("{0}")]
     Usage(String),
+    /// Something that is stored is not as it was written.
+    #[error("{count} problems were found")]
+    Damaged {
+        /// How many.
+        count: u64,
+    },
     /// A person was asked and said no.
     #[error("nothing was done")]
     Declined,
@@ -93,6 +99,7 @@ impl Error {
             | Self::Ambiguous { .. }
             | Self::Input(_)
             | Self::Answer(_)
+            | Self::Damaged { .. }
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => Some(EXIT_REFUSED),
@@ -141,6 +148,7 @@ impl Error {
             | Self::Input(_)
             | Self::Answer(_)
             | Self::Usage(_)
+            | Self::Damaged { .. }
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => {}

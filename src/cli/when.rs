@@ -33,6 +33,24 @@ pub(crate) fn exact(time: Option<&prost_types::Timestamp>) -> String {
         .unwrap_or_default()
 }
 
+/// A span as it is typed: a whole number and a unit, `90s`, `45m`, `12h`, `30d` or `8w`.
+pub(crate) fn span(text: &str) -> Result<prost_types::Duration, String> {
+    let wrong = || "want a whole number and s, m, h, d or w, as in 30d".to_owned();
+    let at = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "s" => 1,
+        "m" => MINUTE,
+        "h" => HOUR,
+        "d" => DAY,
+        "w" => 7 * DAY,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(unit).ok_or_else(wrong)?;
+    Ok(prost_types::Duration { seconds, nanos: 0 })
+}
+
 fn instant(time: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(time.seconds, time.nanos).ok()
 }
@@ -44,6 +62,28 @@ fn local(time: Timestamp, format: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_a_number_and_a_unit() {
+        let seconds = |text| span(text).map(|span| span.seconds).ok();
+        for (text, wanted) in [
+            ("0s", Some(0)),
+            ("90s", Some(90)),
+            ("45m", Some(2_700)),
+            ("12h", Some(43_200)),
+            ("30d", Some(2_592_000)),
+            ("8w", Some(4_838_400)),
+            ("30", None),
+            ("d", None),
+            ("", None),
+            ("-1d", None),
+            ("1.5d", None),
+            ("1 d", None),
+            ("9223372036854775807w", None),
+        ] {
+            assert_eq!(seconds(text), wanted, "{text:?}");
+        }
+    }
 
     #[test]
     fn times_are_told_in_the_largest_unit() {

@@ -14,6 +14,7 @@ impl Config {
         self.engines.check()?;
         within("store.readers", self.store.readers as u64, 1, 256)?;
         within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
+        self.retention.check()?;
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             return Err(refused("tls", "needs cert and key, or neither"));
         }
@@ -113,7 +114,7 @@ impl Engines {
     }
 }
 
-fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
+pub(super) fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
     if (min..=max).contains(&value) {
         return Ok(());
     }
@@ -123,7 +124,7 @@ fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error
     ))
 }
 
-fn refused(key: &'static str, rule: impl Into<String>) -> Error {
+pub(super) fn refused(key: &'static str, rule: impl Into<String>) -> Error {
     Error::Value {
         key,
         rule: rule.into(),

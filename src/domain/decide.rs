@@ -15,6 +15,7 @@ mod deletion;
 mod engine;
 mod fork;
 mod resume;
+mod retention;
 mod rewind;
 mod save;
 mod session;

@@ -35,7 +35,7 @@ pub enum Effect {
     /// Add entries at the end of their log.
     Append(Arc<[Entry]>),
     /// Remove a log's entries, or a journal's turns and items, after `after`: at most `SWEEP_ROWS_MAX`
-    /// rows of each, the last first.
+    /// rows and `SWEEP_BYTES_MAX` bytes of each, the last first.
     DropRows {
         /// The log or journal.
         log: LogId,
@@ -44,6 +44,9 @@ pub enum Effect {
     },
     /// Remove a log that has no rows; its path names nothing any more.
     RemoveLog(LogId),
+    /// The path of a log that nobody names keeps nothing any more: who reads the log's entries has what comes before
+    /// them in a path of its own.
+    ReleasePath(LogId),
     /// Note that a log or journal may be named by nobody since a time; upkeep will look.
     Loosen(LogId, Time),
     /// Take that note back.

@@ -77,6 +77,26 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// What is kept of a payload beside its body.
+    pub fn of(payload: &Payload) -> Self {
+        match payload {
+            Payload::Message(facts) => Self {
+                kind: Kind::Message,
+                role: Some(facts.role),
+                in_sub_session: facts.in_sub_session,
+                speaks: facts.speaks,
+                preview: facts.opening.as_ref().map(|opening| opening.preview.clone()),
+            },
+            Payload::Checkpoint | Payload::Event => Self {
+                kind: payload.kind(),
+                role: None,
+                in_sub_session: false,
+                speaks: false,
+                preview: None,
+            },
+        }
+    }
+
     /// A user message: role USER, with a block that is not a tool_result.
     pub fn is_user_message(&self) -> bool {
         self.role == Some(Role::User) && self.speaks
@@ -125,22 +145,7 @@ impl Entry {
     /// The entry that follows `before` in `log`.
     pub fn following(before: &Tally, log: LogId, new: &NewEntry) -> Self {
         let tally = before.with(&new.payload);
-        let mark = match &new.payload {
-            Payload::Message(facts) => Mark {
-                kind: Kind::Message,
-                role: Some(facts.role),
-                in_sub_session: facts.in_sub_session,
-                speaks: facts.speaks,
-                preview: facts.opening.as_ref().map(|opening| opening.preview.clone()),
-            },
-            Payload::Checkpoint | Payload::Event => Mark {
-                kind: new.payload.kind(),
-                role: None,
-                in_sub_session: false,
-                speaks: false,
-                preview: None,
-            },
-        };
+        let mark = Mark::of(&new.payload);
         let seq = Seq(tally.entries);
         let (id, create_time, digest) = (new.id.clone(), new.create_time, new.digest);
         Self {

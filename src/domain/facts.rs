@@ -385,7 +385,7 @@ impl Facts {
                 self.past_heads.clear();
                 self.pending.dropped_heads = true;
             }
-            Effect::DropRows { .. } | Effect::Loosen(..) | Effect::Fasten(_) => {}
+            Effect::DropRows { .. } | Effect::ReleasePath(_) | Effect::Loosen(..) | Effect::Fasten(_) => {}
         }
     }
 

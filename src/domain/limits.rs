@@ -35,11 +35,20 @@ pub const REMOVED_ENTRIES_MAX: usize = 1_000;
 /// Ancestors that a tree shows: the nearest ones.
 pub const ANCESTORS_MAX: usize = 10_000;
 
+/// Sessions that one commit of a prune looks at.
+pub const PRUNE_SESSIONS_MAX: usize = 50;
+
+/// Session ids that a prune returns; its count is the whole.
+pub const PRUNED_IDS_MAX: usize = 1_000;
+
 /// How often what was computed on a reader is computed again when its session moved meanwhile.
 pub const MOVED_RETRIES_MAX: usize = 3;
 
 /// Rows that one commit of upkeep removes.
 pub const SWEEP_ROWS_MAX: usize = 1_000;
+
+/// Bytes of bodies that one commit of upkeep removes, unless one row alone has more.
+pub const SWEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How long a receipt answers retries.
 pub const RECEIPT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);

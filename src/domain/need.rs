@@ -10,9 +10,10 @@ use super::id::{
 use super::outcome::Outcome;
 use super::path::Log;
 use super::proposal::{
-    Command, Deletion, EngineCommand, Proposal, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
-    Written,
+    Command, Deletion, EngineCommand, Proposal, Prune, ResumeCommand, SessionCommand, ThreadCommand,
+    UpkeepCommand, Written,
 };
+use super::retention::Action;
 use super::save;
 use super::thread::Thread;
 use super::title::ForkName;
@@ -53,7 +54,7 @@ pub enum Need {
 }
 
 /// Everything the rules of `proposal` read, as far as the facts so far tell; the store answers what is
-/// not known yet and asks again, at most three times in all.
+/// not known yet and asks again, at most four times in all.
 pub fn needs(proposal: &Proposal, facts: &Facts) -> Vec<Need> {
     let ns = &proposal.namespace;
     let mut needs = Vec::new();
@@ -88,7 +89,7 @@ fn of_outcome(ns: &Namespace, outcome: &Outcome) -> Option<Need> {
         }
         Outcome::Engine { engine, .. } => Some(Need::Engine(ns.clone(), engine.clone())),
         Outcome::Resume { resume } => Some(Need::Resume(ns.clone(), resume.clone())),
-        Outcome::Kept { .. } => None,
+        Outcome::Pruned { .. } | Outcome::Kept { .. } => None,
     }
 }
 
@@ -160,6 +161,38 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
             needs.push(session(&rewind.session));
             needs.extend(past_head(ns, &rewind.session, rewind.to));
         }
+        SessionCommand::Prune(prune) => of_prune(ns, prune, facts, needs),
+        SessionCommand::Pruned { .. } => {}
+    }
+}
+
+/// The sessions found, those that would go with them, and who uses any of them.
+fn of_prune(ns: &Namespace, prune: &Prune, facts: &Facts, needs: &mut Vec<Need>) {
+    for found in &prune.found {
+        needs.push(Need::Session(ns.clone(), found.id.clone()));
+        match prune.rule.action {
+            Action::Archive => needs.push(Need::OpenResume(ns.clone(), found.id.clone())),
+            Action::Delete { .. } => {
+                family(ns, &found.id, facts, needs);
+                of_ended(ns, &found.id, facts, needs);
+            }
+        }
+        of_purged(ns, &found.id, facts, needs);
+        of_owners(ns, &found.id, facts, needs);
+    }
+}
+
+/// The engines of the threads that a session and its sub-sessions name.
+fn of_owners(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
+    let family = facts.family(ns, id).into_iter().flatten();
+    for id in family.chain([id]) {
+        let thread = facts
+            .session(ns, id)
+            .flatten()
+            .and_then(|session| session.profile.thread.as_ref());
+        let thread = thread.and_then(|thread| facts.thread(ns, thread).flatten());
+        let engine = thread.and_then(|thread| thread.engine.clone());
+        needs.extend(engine.map(|engine| Need::Engine(ns.clone(), engine)));
     }
 }
 
@@ -211,7 +244,7 @@ fn family(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) 
     needs.extend(members.map(|member| Need::Session(ns.clone(), member.clone())));
 }
 
-/// The threads that name sessions which are to go.
+/// The threads of sessions which are to go.
 fn of_purged(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need>) {
     let family = facts.family(ns, id).into_iter().flatten();
     for id in family.chain([id]) {

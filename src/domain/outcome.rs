@@ -64,6 +64,13 @@ pub enum Outcome {
         /// How many entries came after it.
         removed: u64,
     },
+    /// Sessions were archived or deleted because they were old or many.
+    Pruned {
+        /// Which; of a whole prune, at most `PRUNED_IDS_MAX`.
+        sessions: Vec<SessionId>,
+        /// How many.
+        count: u64,
+    },
     /// A thread was made, changed or deleted.
     Thread {
         /// Which.

@@ -16,11 +16,13 @@ use super::turn::{NewItem, Status};
 use super::usage::Usage;
 
 mod engine;
+mod prune;
 mod resume;
 mod rewind;
 mod snapshot;
 
 pub use engine::EngineCommand;
+pub use prune::{Found, Prune};
 pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
 pub use rewind::Rewind;
 pub use snapshot::{Cut, Said, Snapshot};
@@ -112,6 +114,15 @@ pub enum SessionCommand {
     Fork(Box<Fork>),
     /// Drop entries from its end, or return to a head that it has left.
     Rewind(Box<Rewind>),
+    /// Put sessions away that a prune found.
+    Prune(Box<Prune>),
+    /// Write down what a prune has done in all, for its retries.
+    Pruned {
+        /// Some of the sessions.
+        sessions: Vec<SessionId>,
+        /// How many there were.
+        count: u64,
+    },
 }
 
 /// How a session is deleted.

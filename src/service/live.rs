@@ -13,6 +13,10 @@ use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
+use turns::Turns;
+
+mod turns;
+
 /// Large pages of messages that are held at a time, by all readers.
 const LARGE_PAGES_MAX: usize = 8;
 
@@ -55,6 +59,8 @@ pub(super) struct Live {
     pub(super) seeds: Semaphore,
     /// Places for large pages of messages that are being read.
     pub(super) large_pages: Arc<Semaphore>,
+    /// One prune at a time in a namespace.
+    pub(super) prunes: Turns,
     /// What has to finish before the store closes.
     pub(super) tasks: TaskTracker,
     /// Cancelled when the service is about to stop.
@@ -69,6 +75,7 @@ impl Live {
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
             registry: Registry::default(),
             watchers: Arc::default(),
+            prunes: Turns::default(),
             tasks: TaskTracker::new(),
             driven: Mutex::default(),
             terms,

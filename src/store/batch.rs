@@ -6,8 +6,9 @@ use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Time, d
 
 use super::{Changes, Committed, Error};
 
-/// Rounds of asking: needs may follow from facts, twice.
-const ROUNDS_MAX: usize = 3;
+/// Rounds of asking: needs may follow from facts, three times. A prune goes that far: the family of a session, its
+/// threads, their engines.
+const ROUNDS_MAX: usize = 4;
 
 /// A backend that answers needs from what is stored.
 pub trait Answers {
@@ -24,6 +25,15 @@ pub enum Verdict {
     Refused(Refusal),
     /// It depends on what is pending in a way that only the store can tell: store that first.
     StoreFirst,
+}
+
+/// What a commit of `proposal` would do, were it made now.
+pub fn consider(backend: &mut impl Answers, proposal: &Proposal, now: Time) -> Result<Outcome, Error> {
+    match judge(&mut Facts::default(), backend, proposal, now)? {
+        Verdict::Decided(_, committed) => Ok(committed.outcome),
+        Verdict::Refused(refusal) => Err(refusal.into()),
+        Verdict::StoreFirst => unreachable!("nothing is pending before the first proposal"),
+    }
 }
 
 /// Answers the needs of `proposal`, decides it, and applies its effects to `facts`.
@@ -88,7 +98,7 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
                 .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
         Outcome::Resume { resume: id } => resume = facts.resume(ns, id).flatten().cloned(),
-        Outcome::Engine { .. } | Outcome::Kept { .. } => {}
+        Outcome::Pruned { .. } | Outcome::Engine { .. } | Outcome::Kept { .. } => {}
     }
     Committed {
         outcome,
@@ -120,6 +130,7 @@ impl Changes {
                 | Effect::OpenLog(_)
                 | Effect::DropRows { .. }
                 | Effect::RemoveLog(_)
+                | Effect::ReleasePath(_)
                 | Effect::Loosen(..)
                 | Effect::Fasten(_)
                 | Effect::PutPastHead(_)

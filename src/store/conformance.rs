@@ -21,9 +21,11 @@ pub(crate) mod model;
 pub(crate) mod past_heads;
 pub(crate) mod picture;
 pub(crate) mod races;
+pub(crate) mod reach;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
 pub(crate) mod resumes;
+pub(crate) mod retention;
 pub(crate) mod saves;
 pub(crate) mod sessions;
 pub(crate) mod threads;
@@ -40,6 +42,12 @@ pub(crate) trait Backend {
         drop(store);
         self.open().await
     }
+
+    /// How many rows of logs, journals and notes on them there are: what upkeep has to remove some day.
+    async fn rows(&self) -> u64;
+
+    /// Looks whether what is stored is whole, in ways of the backend's own.
+    async fn verify(&self) {}
 }
 
 /// Stamps the suite on a backend; `$backend` makes a new one.
@@ -69,7 +77,7 @@ macro_rules! conformance {
                     a_deleted_thread_leaves_its_sessions;
                 saves: add_what_is_new, staged_ones_are_published, refuse_what_others_wrote,
                     refuse_what_has_moved, titles;
-                upkeep: unpublished_logs_are_swept, published_logs_stay, half_swept_logs_are_not_published,
+                upkeep: unpublished_logs_are_swept, sweeps_are_bounded_by_bytes, copied_logs_are_let_go, published_logs_stay, half_swept_logs_are_not_published,
                     deleted_text_goes_behind_the_last_cut, journals_are_swept, compaction_changes_nothing,
                     saves_go_on_after_compactions;
                 engines: facts_come_back, are_listed_by_namespace_and_id, epochs_go_on_over_restarts,
@@ -82,6 +90,9 @@ macro_rules! conformance {
                 history: a_rewind_keeps_what_it_leaves, a_rewind_is_undone,
                     a_rewind_to_where_it_is_changes_nothing, what_has_moved_is_not_rewound,
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
+                retention: takes_families_and_spares_what_is_in_use, leaves_alone_what_has_changed,
+                    is_written_down_for_retries, knows_the_namespaces;
+                reach: nothing_reachable_is_lost_and_nothing_else_is_kept;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

@@ -13,12 +13,12 @@ use crate::domain::fork::Count;
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
-    Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt,
-    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
-    TurnId,
+    Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal,
+    Receipt, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
+    Turn, TurnId,
 };
 
-use super::batch::{Verdict, judge};
+use super::batch::{Verdict, consider, judge};
 use super::{Child, Chore, Committed, Error, Store};
 
 use tables::Tables;
@@ -53,6 +53,10 @@ impl Store for Memory {
             Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::StoreFirst => unreachable!("nothing is pending before the first proposal"),
         }
+    }
+
+    async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
+        consider(&mut *self.tables(), &proposal, now)
     }
 
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
@@ -98,6 +102,18 @@ impl Store for Memory {
             rows: admitted.into_iter().map(|(_, session)| session).collect(),
             next,
         })
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error> {
+        let tables = self.tables();
+        let names = tables.sessions.keys().map(|(ns, _)| ns);
+        let mut names: Vec<Namespace> = names
+            .filter(|ns| after.is_none_or(|after| *ns > after))
+            .cloned()
+            .collect();
+        names.dedup();
+        names.truncate(rows);
+        Ok(names)
     }
 
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {

@@ -21,12 +21,14 @@ use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
-    Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt, RequestId,
-    Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
+    TurnId,
 };
 use crate::store::{Child, Chore, Committed, Error, Store};
 
 mod answers;
+mod backup;
 mod chores;
 mod columns;
 mod effects;
@@ -45,10 +47,13 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod verify;
 mod walk;
 mod writer;
 
+pub use backup::{BackedUp, BackupError, Existing, backup};
 pub use open::OpenError;
+pub use verify::{Opener, Problem, Report, verify};
 
 use open::Directory;
 use readers::Readers;
@@ -107,6 +112,11 @@ impl Store for Sqlite {
         self.writer.commit(proposal, now).await
     }
 
+    async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
+        let job = move |conn: &_| answers::consider(conn, &proposal, now);
+        self.readers.read("considering", job).await
+    }
+
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
         let (ns, id) = (ns.clone(), id.clone());
         self.readers
@@ -130,6 +140,12 @@ impl Store for Sqlite {
         let (query, after) = (query.clone(), after.cloned());
         let job = move |conn: &_| walk::sessions(conn, &query, after.as_ref(), bound);
         self.readers.read("listing sessions", job).await
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error> {
+        let after = after.cloned();
+        let job = move |conn: &_| sessions::namespaces(conn, after.as_ref(), rows);
+        self.readers.read("listing namespaces", job).await
     }
 
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {

@@ -3,7 +3,9 @@
 //! What a path names never changes, so the copy is right whatever is appended meanwhile; only the last step, which lets
 //! the head name the new log, has to meet the session where it is.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +13,7 @@ use crate::domain::limits::{COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, MOVED_RETRIES_
 use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::proposal::UpkeepCommand;
 use crate::domain::query::{Bound, End, Range};
-use crate::domain::{Entry, Log, LogId, Namespace, Part, Path, Refusal, Seq, Session, SessionId, Tip};
+use crate::domain::{Entry, Log, LogId, Namespace, Part, Path, Refusal, Seq, Session, SessionId, Time, Tip};
 use crate::store::Error;
 
 use super::Upkeep;
@@ -24,6 +26,54 @@ const COPIED: Bound = Bound {
     rows: COMMIT_ENTRIES_MAX,
     bytes: COMMIT_BYTES_MAX,
 };
+
+/// How long a session whose path cannot be shortened is left alone at first; each time it fails, twice as long.
+const WAIT_MIN: Duration = Duration::from_secs(10 * 60);
+
+/// And at most.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Sessions that are remembered; past that all are tried again.
+const STALLED_MAX: usize = 10_000;
+
+/// Sessions whose paths could not be shortened: an entry that cannot be read stays so, and each attempt copies what
+/// lies before it.
+#[derive(Debug, Default)]
+pub(super) struct Stalled(Mutex<HashMap<(Namespace, SessionId), Wait>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    until: Time,
+    span: Duration,
+}
+
+impl Stalled {
+    /// Whether a session is left alone for now.
+    pub(super) fn waits(&self, ns: &Namespace, id: &SessionId, now: Time) -> bool {
+        let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = waits.get(&(ns.clone(), id.clone()));
+        wait.is_some_and(|wait| now < wait.until)
+    }
+
+    /// Remembers how an attempt went. What the storage could not do then it may do in the next round.
+    pub(super) fn note(&self, ns: &Namespace, id: &SessionId, done: &Result<(), Error>, now: Time) {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (ns.clone(), id.clone());
+        match done {
+            Ok(()) => drop(waits.remove(&key)),
+            Err(Error::Unavailable { .. }) => {}
+            Err(Error::Corrupt { .. } | Error::Refused(_)) => {
+                if waits.len() >= STALLED_MAX {
+                    waits.clear();
+                }
+                let before = waits.get(&key).map(|wait| wait.span * 2);
+                let span = before.unwrap_or(WAIT_MIN).min(WAIT_MAX);
+                let until = now.after(span);
+                waits.insert(key, Wait { until, span });
+            }
+        }
+    }
+}
 
 impl Upkeep {
     /// Gives a session a path of at most half the parts that a path should have, if it has more than it should.

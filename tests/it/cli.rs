@@ -312,6 +312,40 @@ async fn rm_and_restore_delete_and_bring_back() {
 }
 
 #[tokio::test]
+async fn prune_archives_and_deletes() {
+    let shell = shell().await;
+    for id in ["one", "two", "three"] {
+        let session = Session {
+            session_id: id.into(),
+            workspace: "/w".into(),
+            ..Default::default()
+        };
+        shell.0.create(session).await;
+        let said = crate::support::build::entry(user("hello"));
+        shell.0.append(id, vec![said]).await;
+    }
+    let told = shell.json(&["prune", "--keep", "1", "--dry-run"]);
+    assert_eq!(told, json!({"session_ids": ["two", "one"], "count": 2}));
+    assert_eq!(ids(&shell.json(&["ls"])).len(), 3);
+    assert_eq!(
+        shell.ok(&["prune", "--older-than", "1w"]),
+        "0 sessions archived\n"
+    );
+    assert_eq!(shell.ok(&["prune", "--keep", "2"]), "one\n1 session archived\n");
+    let deleted = shell.ok(&[
+        "prune",
+        "--older-than",
+        "0s",
+        "--delete",
+        "--include-archived",
+        "-y",
+    ]);
+    assert!(deleted.ends_with("3 sessions deleted\n"), "{deleted}");
+    assert_eq!(ids(&shell.json(&["ls", "--deleted"])).len(), 3);
+    shell.no(2, &["prune", "--delete"]);
+}
+
+#[tokio::test]
 async fn threads_are_listed_shown_and_saved() {
     let shell = shell().await;
     assert_eq!(shell.ok(&["threads"]), "no threads\n");

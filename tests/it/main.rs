@@ -9,6 +9,7 @@
 
 mod support;
 
+mod backup;
 mod cli;
 mod conversations;
 mod crash;
@@ -19,6 +20,7 @@ mod forks;
 mod history;
 mod requests;
 mod restart;
+mod retention;
 mod saves;
 mod sessions;
 mod shutdown;

@@ -47,12 +47,24 @@ pub(super) fn delete(
                 .into_iter()
                 .filter(|member| member.profile.state != State::Deleted);
             for member in standing.chain([session]) {
-                effects.extend(resume::cut_off(facts, ns, &member.id, now));
-                effects.push(with_deletion(member, Some(deletion.clone()), now));
+                effects.extend(soft(facts, ns, member, &deletion, now));
             }
         }
     }
     Ok((effects, Outcome::Session { session: id.clone() }))
+}
+
+/// The effects that delete one session softly; its sub-sessions have their own.
+pub(super) fn soft(
+    facts: &Facts,
+    ns: &Namespace,
+    session: &Session,
+    deletion: &Deletion,
+    now: Time,
+) -> Vec<Effect> {
+    let mut effects = resume::cut_off(facts, ns, &session.id, now);
+    effects.push(with_deletion(session, Some(deletion.clone()), now));
+    effects
 }
 
 pub(super) fn undelete(facts: &Facts, ns: &Namespace, id: &SessionId, now: Time) -> Ruling {
@@ -114,7 +126,11 @@ fn written(effects: &[Effect], id: &crate::domain::ThreadId) -> Option<Arc<Threa
 }
 
 /// The descendants of a session, unless they are too many for one commit.
-fn members<'a>(facts: &'a Facts, ns: &Namespace, id: &SessionId) -> Result<Vec<&'a Arc<Session>>, Refusal> {
+pub(super) fn members<'a>(
+    facts: &'a Facts,
+    ns: &Namespace,
+    id: &SessionId,
+) -> Result<Vec<&'a Arc<Session>>, Refusal> {
     let ids = facts.family(ns, id).map_or(&[][..], Vec::as_slice);
     if ids.len() > CASCADE_SESSIONS_MAX {
         return Err(Invalid::limit(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ruling, append, deletion, fork, rewind, save, snapshot};
+use super::{Ruling, append, deletion, fork, retention, rewind, save, snapshot};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Noun, Refusal};
 use crate::domain::facts::Facts;
@@ -31,6 +31,11 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &SessionCommand, no
         SessionCommand::Snapshot(snapshot) => snapshot::snapshot(facts, ns, snapshot, now),
         SessionCommand::Fork(fork) => fork::fork(facts, ns, fork, now),
         SessionCommand::Rewind(rewind) => rewind::rewind(facts, ns, rewind, now),
+        SessionCommand::Prune(prune) => retention::prune(facts, ns, prune, now),
+        SessionCommand::Pruned { sessions, count } => {
+            let (sessions, count) = (sessions.clone(), *count);
+            Ok((Vec::new(), Outcome::Pruned { sessions, count }))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod forks;
 mod points;
 mod receipts;
 mod resumes;
+mod retention;
 mod rewinds;
 mod sessions;
 mod snapshots;

@@ -131,7 +131,7 @@ fn marked_anew(facts: &Facts, session: &Session, to: &Log) -> Option<Thread> {
 }
 
 /// Removes what nobody names, bounded rows a commit; of a log that only other logs' paths name, what
-/// lies behind the last cut.
+/// lies behind the last cut, and what it alone keeps by its own path: a copy may stand in its place.
 fn sweep(facts: &Facts, id: LogId, now: Time) -> (Vec<Effect>, Outcome) {
     let References {
         named,
@@ -147,13 +147,14 @@ fn sweep(facts: &Facts, id: LogId, now: Time) -> (Vec<Effect>, Outcome) {
         let dropping = vec![Effect::DropRows { log: id, after: keep }];
         return (dropping, Outcome::Kept { more: More::Left });
     }
-    if inherited_to.is_some() {
-        return done(vec![Effect::Fasten(id)]);
-    }
     let mut effects = vec![Effect::Fasten(id)];
     if let Some(log) = facts.log(id).flatten() {
         effects.extend(log.path.parts().iter().map(|part| Effect::Loosen(part.log, now)));
     }
-    effects.push(Effect::RemoveLog(id));
+    effects.push(match inherited_to {
+        // It is never named again, so nobody reads on from it into its path.
+        Some(_) => Effect::ReleasePath(id),
+        None => Effect::RemoveLog(id),
+    });
     done(effects)
 }

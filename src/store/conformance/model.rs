@@ -22,8 +22,9 @@ use super::picture::{Picture, chores};
 
 use dice::Dice;
 use script::Script;
+pub(super) use script::doing;
 
-mod dice;
+pub(super) mod dice;
 mod script;
 
 /// A run that takes longer is cut short.
@@ -88,6 +89,7 @@ impl Run {
             }
         }
         self.compare(rounds).await;
+        backend.verify().await;
     }
 
     /// Time goes on, mostly: clocks are set back too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::fixture as f;
-use crate::domain::limits::STAGING_LIFE;
+use crate::domain::limits::{STAGING_LIFE, SWEEP_BYTES_MAX};
 use crate::domain::outcome::More;
 use crate::domain::path::{Part, Path};
 use crate::domain::proposal::{Deletion, Save, ThreadCommand, UpkeepCommand, Written};
@@ -92,6 +92,43 @@ pub(crate) async fn unpublished_logs_are_swept(backend: &impl Backend) {
     assert_eq!(desk.chores().await, []);
     let (_, late) = staging(&tip, &events("late", 1));
     assert_eq!(desk.refused(f::to_upkeep(late)).await, Refusal::StagingLost);
+}
+
+pub(crate) async fn sweeps_are_bounded_by_bytes(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    let large = |at: usize| f::with_body(f::event(&format!("e{at}")), vec![7; SWEEP_BYTES_MAX / 3]);
+    let mut entries: Vec<NewEntry> = (0..4).map(large).collect();
+    entries.push(f::with_body(f::event("huge"), vec![7; 2 * SWEEP_BYTES_MAX]));
+    let tip = desk.stage(None, &entries, 5).await;
+    for left in [4, 1, 0] {
+        desk.done(sweeping(tip.log.id)).await;
+        assert_eq!(own(&desk, tip.log.id).await.len(), left, "one row at least");
+    }
+}
+
+/// A log that only a path names keeps nothing by a path of its own, for a copy may stand in its place.
+pub(crate) async fn copied_logs_are_let_go(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    let first = desk.create("a").await.tip.log.id;
+    desk.append("a", events("a", 3)).await;
+    let second = desk.fork("a", 3, "b").await.tip.log.id;
+    desk.append("b", events("b", 2)).await;
+    desk.fork("b", 5, "c").await;
+    for id in ["a", "b"] {
+        desk.done(deleting(id, Deletion::Force)).await;
+    }
+    let session = desk.session("c").await;
+    compacted(&desk, &session, 0..1).await;
+    desk.pass(2 * STAGING_LIFE);
+    tidied(&desk).await;
+    assert_eq!(own(&desk, first).await, [], "the copy stands in its place");
+    assert_eq!(own(&desk, second).await.len(), 2, "the path goes through it");
+    let desk = desk.restarted(backend).await;
+    assert_eq!(desk.ids("c").await, ["a0", "a1", "a2", "b0", "b1"]);
+    desk.done(deleting("c", Deletion::Force)).await;
+    desk.pass(2 * STAGING_LIFE);
+    tidied(&desk).await;
+    assert_eq!(backend.rows().await, 0);
 }
 
 pub(crate) async fn published_logs_stay(backend: &impl Backend) {

@@ -1,10 +1,12 @@
 //! The rows, how needs are answered from them and effects applied to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::facts::{Answer, References};
-use crate::domain::limits::{CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_ROWS_MAX};
+use crate::domain::limits::{
+    CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_BYTES_MAX, SWEEP_ROWS_MAX,
+};
 use crate::domain::path::PARTS_SOFT_MAX;
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
@@ -24,6 +26,8 @@ pub(super) struct Tables {
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
     entries: BTreeMap<(LogId, Seq), Entry>,
     pub(super) logs: BTreeMap<LogId, Arc<Log>>,
+    /// Logs whose paths keep nothing any more.
+    released: BTreeSet<LogId>,
     pub(super) loose: BTreeMap<LogId, Time>,
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
@@ -72,7 +76,11 @@ impl Tables {
                 );
             }
             Effect::DropRows { log, after } => self.drop_rows(log, after),
-            Effect::RemoveLog(id) => drop(self.logs.remove(&id)),
+            Effect::RemoveLog(id) => {
+                self.logs.remove(&id);
+                self.released.remove(&id);
+            }
+            Effect::ReleasePath(id) => drop(self.released.insert(id)),
             Effect::Loosen(id, since) => drop(self.loose.insert(id, since)),
             Effect::Fasten(id) => drop(self.loose.remove(&id)),
             Effect::PutThread(thread) => {
@@ -171,6 +179,21 @@ impl Tables {
             .collect()
     }
 
+    /// Rows that upkeep has to remove some day.
+    #[cfg(test)]
+    pub(super) fn rows_to_remove(&self) -> u64 {
+        let edges = self.keeping().map(|log| log.path.parts().len());
+        let rows = [
+            self.logs.len(),
+            edges.sum(),
+            self.entries.len(),
+            self.items.len(),
+            self.turns.len(),
+            self.loose.len(),
+        ];
+        rows.iter().sum::<usize>() as u64
+    }
+
     fn family(&self, ns: &Namespace, id: &SessionId) -> Vec<SessionId> {
         let mut family: Vec<SessionId> = Vec::new();
         let mut parents = vec![id.clone()];
@@ -215,6 +238,12 @@ impl Tables {
         found.map(|item| (item.id.clone(), mark(item))).collect()
     }
 
+    /// The logs whose paths keep what they name.
+    fn keeping(&self) -> impl Iterator<Item = &Arc<Log>> {
+        let logs = self.logs.values();
+        logs.filter(|log| !self.released.contains(&log.id))
+    }
+
     fn references(&self, id: LogId) -> References {
         let heads = self.sessions.values().any(|session| session.tip.log.id == id);
         let threads = self
@@ -222,8 +251,7 @@ impl Tables {
             .values()
             .any(|thread| thread.journal == id || thread.base.as_ref().is_some_and(|base| base.log.id == id));
         let parts = self
-            .logs
-            .values()
+            .keeping()
             .flat_map(|log| log.path.parts())
             .filter(|part| part.log == id);
         let entries = self
@@ -259,20 +287,10 @@ impl Tables {
 
     fn drop_rows(&mut self, log: LogId, after: Seq) {
         let behind = (log, after.next())..=(log, Seq(u64::MAX));
-        let entries: Vec<_> = self
-            .entries
-            .range(behind.clone())
-            .rev()
-            .map(|(key, _)| *key)
-            .take(SWEEP_ROWS_MAX)
-            .collect();
-        let items: Vec<_> = self
-            .items
-            .range(behind)
-            .rev()
-            .map(|(key, _)| *key)
-            .take(SWEEP_ROWS_MAX)
-            .collect();
+        let entries = self.entries.range(behind.clone()).rev();
+        let entries = swept(entries.map(|(key, entry)| (*key, entry.body.len())));
+        let items = self.items.range(behind).rev();
+        let items = swept(items.map(|(key, item)| (*key, item.body.len())));
         let turns = self
             .turns
             .iter()
@@ -296,4 +314,17 @@ impl Tables {
             item.change = change;
         }
     }
+}
+
+/// The keys of rows of these sizes that one commit removes: one at least.
+fn swept(rows: impl Iterator<Item = ((LogId, Seq), usize)>) -> Vec<(LogId, Seq)> {
+    let mut bytes = 0;
+    let fitting = rows
+        .take(SWEEP_ROWS_MAX)
+        .enumerate()
+        .take_while(|(at, (_, size))| {
+            bytes += size;
+            *at == 0 || bytes <= SWEEP_BYTES_MAX
+        });
+    fitting.map(|(_, (key, _))| key).collect()
 }

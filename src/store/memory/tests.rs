@@ -12,11 +12,28 @@ use crate::store::conformance::{Backend, conformance};
 use super::*;
 
 /// Memory has nowhere to come back from: a restart finds the same store.
-struct Kept(Arc<dyn Store>);
+struct Kept<S>(Arc<S>);
 
-impl Backend for Kept {
+impl<S: Store + AsRef<Memory> + 'static> Backend for Kept<S> {
     async fn open(&self) -> Arc<dyn Store> {
         self.0.clone()
+    }
+
+    async fn rows(&self) -> u64 {
+        self.0.check().await.expect("it is written");
+        (*self.0).as_ref().tables().rows_to_remove()
+    }
+}
+
+impl AsRef<Memory> for Memory {
+    fn as_ref(&self) -> &Memory {
+        self
+    }
+}
+
+impl AsRef<Memory> for Batched {
+    fn as_ref(&self) -> &Memory {
+        &self.memory
     }
 }
 
@@ -80,6 +97,10 @@ impl Store for Batched {
         panic!("nothing is pending, and yet the store cannot tell")
     }
 
+    async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
+        self.written().consider(proposal, now).await
+    }
+
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
         self.written().receipt(ns, id).await
     }
@@ -95,6 +116,10 @@ impl Store for Batched {
         bound: Bound,
     ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
         self.written().sessions(query, after, bound).await
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error> {
+        self.written().namespaces(after, rows).await
     }
 
     async fn entries(&self, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {

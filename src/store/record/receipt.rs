@@ -1,4 +1,4 @@
-//! A receipt's outcome as JSON: ids, seqs, counts and flags, under 200 bytes.
+//! A receipt's outcome as JSON: ids, seqs, counts and flags, under 200 bytes; a prune's names many ids.
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ enum Stored<'a> {
         left: u64,
         kept: u64,
         removed: u64,
+    },
+    Pruned {
+        sessions: Vec<&'a str>,
+        count: u64,
     },
     Thread {
         thread: &'a str,
@@ -162,6 +166,10 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 kept: kept.0,
                 removed: *removed,
             },
+            Outcome::Pruned { sessions, count } => Self::Pruned {
+                sessions: sessions.iter().map(SessionId::as_str).collect(),
+                count: *count,
+            },
             Outcome::Thread { thread } => Self::Thread {
                 thread: thread.as_str(),
             },
@@ -254,6 +262,10 @@ impl TryFrom<Stored<'_>> for Outcome {
                 kept: Seq(kept),
                 removed,
             },
+            Stored::Pruned { sessions, count } => {
+                let sessions = sessions.into_iter().map(session).collect::<Result<_, _>>()?;
+                Self::Pruned { sessions, count }
+            }
             Stored::Thread { thread: id } => Self::Thread { thread: thread(id)? },
             Stored::Turn { thread: id, turn } => Self::Turn {
                 thread: thread(id)?,
@@ -326,6 +338,10 @@ mod tests {
                 left: Revision(1_000_000),
                 kept: first,
                 removed: 1_000_000,
+            },
+            Outcome::Pruned {
+                sessions: vec![session.clone(), session.clone()],
+                count: 1_000_000,
             },
             Outcome::Forked {
                 session: session.clone(),

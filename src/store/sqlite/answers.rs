@@ -6,15 +6,21 @@ use rusqlite::Connection;
 
 use super::stored::Stored;
 use super::{engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
-use crate::domain::Need;
 use crate::domain::facts::Answer;
+use crate::domain::{Need, Outcome, Proposal, Time};
 use crate::store::Error;
-use crate::store::batch::Answers;
+use crate::store::batch::{self, Answers};
 
 /// A connection that answers, and what is known of the rows it has.
 pub(super) struct Asked<'a> {
     pub(super) conn: &'a Connection,
     pub(super) stored: &'a mut Stored,
+}
+
+/// What a commit of `proposal` would do, decided on what `conn` sees.
+pub(super) fn consider(conn: &Connection, proposal: &Proposal, now: Time) -> Result<Outcome, Error> {
+    let stored = &mut Stored::default();
+    batch::consider(&mut Asked { conn, stored }, proposal, now)
 }
 
 impl Answers for Asked<'_> {

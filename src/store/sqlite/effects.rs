@@ -76,6 +76,7 @@ fn write_all(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite
             Effect::Append(new) => entries::append(conn, new)?,
             Effect::DropRows { log, after } => logs::drop_rows(conn, *log, *after)?,
             Effect::RemoveLog(id) => logs::remove(conn, *id)?,
+            Effect::ReleasePath(id) => logs::release(conn, *id)?,
             Effect::Loosen(id, since) => logs::loosen(conn, *id, *since)?,
             Effect::Fasten(id) => logs::fasten(conn, *id)?,
             Effect::PutPastHead(head) => past_heads::put(conn, head)?,

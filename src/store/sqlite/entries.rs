@@ -277,7 +277,7 @@ fn missing(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<Entry>, Err
     Err(damaged(log, seq, Damage::new("it is missing")))
 }
 
-fn read_meta(columns: Columns<'_>) -> Result<EntryMeta, Damage> {
+pub(super) fn read_meta(columns: Columns<'_>) -> Result<EntryMeta, Damage> {
     EntryMeta::try_from(EntryRow {
         log: columns.blob(0)?,
         seq: columns.integer(1)?,

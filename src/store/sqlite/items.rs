@@ -235,7 +235,7 @@ pub(super) fn end(
     Ok(())
 }
 
-fn read_turn(columns: Columns<'_>) -> Result<Turn, Damage> {
+pub(super) fn read_turn(columns: Columns<'_>) -> Result<Turn, Damage> {
     Turn::try_from(TurnRow {
         journal: columns.blob(0)?,
         number: columns.integer(1)?,
@@ -251,7 +251,7 @@ fn read_turn(columns: Columns<'_>) -> Result<Turn, Damage> {
     })
 }
 
-fn read_item(columns: Columns<'_>) -> Result<Item, Damage> {
+pub(super) fn read_item(columns: Columns<'_>) -> Result<Item, Damage> {
     let row = ItemRow {
         journal: columns.blob(0)?,
         seq: columns.integer(1)?,

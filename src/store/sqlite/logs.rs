@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns::Columns;
 use super::failed;
 use crate::domain::facts::References;
-use crate::domain::limits::SWEEP_ROWS_MAX;
+use crate::domain::limits::{SWEEP_BYTES_MAX, SWEEP_ROWS_MAX};
 use crate::domain::{Log, LogId, Seq, Time};
 use crate::store::Error;
 use crate::store::record::{Damage, column, number, tally};
@@ -80,8 +80,16 @@ pub(super) fn open(conn: &Connection, log: &Log) -> rusqlite::Result<()> {
 
 /// Removes a log that has no rows. One without a path is a journal, and has no row of its own.
 pub(super) fn remove(conn: &Connection, id: LogId) -> rusqlite::Result<()> {
+    release(conn, id)?;
+    conn.prepare_cached("DELETE FROM logs WHERE log = ?1")?
+        .execute([id.0.as_bytes()])?;
+    Ok(())
+}
+
+/// Removes the edges of a log: its path keeps nothing any more.
+pub(super) fn release(conn: &Connection, id: LogId) -> rusqlite::Result<()> {
     let path: Option<Vec<u8>> = conn
-        .prepare_cached("DELETE FROM logs WHERE log = ?1 RETURNING path")?
+        .prepare_cached("SELECT path FROM logs WHERE log = ?1")?
         .query_row([id.0.as_bytes()], |row| row.get(0))
         .optional()?;
     let Some(path) = path else { return Ok(()) };
@@ -94,19 +102,43 @@ pub(super) fn remove(conn: &Connection, id: LogId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Removes the last rows of a log or journal, those after `after`.
+/// What the rows of a log or journal are asked for before they are removed, and how they are: the length of a body is
+/// told without reading it.
+const DROPS: [[&str; 2]; 3] = [
+    [
+        "SELECT seq, length(body) FROM entries WHERE log = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3",
+        "DELETE FROM entries WHERE log = ?1 AND seq >= ?2",
+    ],
+    [
+        "SELECT seq, length(body) FROM items WHERE journal = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3",
+        "DELETE FROM items WHERE journal = ?1 AND seq >= ?2",
+    ],
+    [
+        "SELECT number, length(error) FROM turns WHERE journal = ?1 AND number > ?2 ORDER BY number DESC LIMIT ?3",
+        "DELETE FROM turns WHERE journal = ?1 AND number >= ?2",
+    ],
+];
+
+/// Removes the last rows of a log or journal, those after `after`, as many as one commit may.
 pub(super) fn drop_rows(conn: &Connection, id: LogId, after: Seq) -> rusqlite::Result<()> {
-    let statements = [
-        "DELETE FROM entries WHERE rowid IN ( \
-         SELECT rowid FROM entries WHERE log = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3)",
-        "DELETE FROM items WHERE rowid IN ( \
-         SELECT rowid FROM items WHERE journal = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3)",
-        "DELETE FROM turns WHERE rowid IN ( \
-         SELECT rowid FROM turns WHERE journal = ?1 AND number > ?2 ORDER BY number DESC LIMIT ?3)",
-    ];
-    for sql in statements {
+    let bytes_max = column(SWEEP_BYTES_MAX as u64);
+    for [select, delete] in DROPS {
+        let mut statement = conn.prepare_cached(select)?;
         let values = params![id.0.as_bytes(), column(after.0), column(SWEEP_ROWS_MAX as u64)];
-        conn.prepare_cached(sql)?.execute(values)?;
+        let mut rows = statement.query(values)?;
+        let (mut first, mut bytes) = (None, 0_i64);
+        while let Some(row) = rows.next()? {
+            bytes = bytes.saturating_add(row.get(1)?);
+            if first.is_some() && bytes > bytes_max {
+                break;
+            }
+            first = Some(row.get::<_, i64>(0)?);
+        }
+        drop(rows);
+        if let Some(first) = first {
+            conn.prepare_cached(delete)?
+                .execute(params![id.0.as_bytes(), first])?;
+        }
     }
     Ok(())
 }

@@ -64,6 +64,12 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// There is no database to read.
+    #[error("there is no {}", .file.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file's structure is damaged.
     #[error("the database is damaged")]
     Damaged {
@@ -163,6 +169,36 @@ pub(super) fn reader(file: &Path) -> Result<Connection, OpenError> {
         Ok(conn)
     };
     open().map_err(|source| failure("opening a reader", source))
+}
+
+/// A connection that reads what lies in `dir` beside whoever has it: it takes no lock, makes no file, and is refused
+/// what is not for this program.
+pub(super) fn beside(dir: &Path) -> Result<Connection, OpenError> {
+    let file = dir.join(DATABASE);
+    if !file.exists() {
+        return Err(OpenError::Missing { file });
+    }
+    check_header(&file)?;
+    let conn = reader(&file)?;
+    let number = |name| {
+        conn.pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|source| failure("reading the schema's version", source))
+    };
+    judge_version(&file, number("application_id")?, number("user_version")?)?;
+    Ok(conn)
+}
+
+/// Whether `file` is one that a process which has `dir` works with.
+pub(super) fn is_own(dir: &Path, file: &Path) -> bool {
+    let folder = |path: &Path| path.canonicalize().ok();
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder(parent.unwrap_or(Path::new(".")));
+    let beside = parent.is_some() && parent == folder(dir);
+    let name = file
+        .file_name()
+        .and_then(std::ffi::OsStr::to_str)
+        .unwrap_or_default();
+    beside && (name.starts_with(DATABASE) || name == LOCK)
 }
 
 /// Refuses what is not for this program by the file's first bytes, before SQLite opens it and writes.
@@ -285,7 +321,7 @@ fn private_dir() -> DirBuilder {
 }
 
 /// Files for the owner alone, made where they are missing.
-fn private_file() -> OpenOptions {
+pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -168,6 +168,34 @@ pub(super) fn children(
     Ok(children)
 }
 
+/// Namespaces after `after` that have sessions. Each step seeks the next name: it costs names, not sessions.
+pub(super) fn namespaces(
+    conn: &Connection,
+    after: Option<&Namespace>,
+    rows: usize,
+) -> Result<Vec<Namespace>, Error> {
+    let failed = failed("listing namespaces");
+    let sql = "WITH RECURSIVE names (name) AS ( \
+        SELECT min(namespace) FROM sessions WHERE namespace > ?1 \
+        UNION ALL SELECT (SELECT min(namespace) FROM sessions WHERE namespace > name) FROM names \
+            WHERE name IS NOT NULL) \
+        SELECT name FROM names WHERE name IS NOT NULL LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let after = after.map_or("", Namespace::as_str);
+    let mut found = statement
+        .query(params![after, column(rows as u64)])
+        .map_err(&failed)?;
+    let mut names = Vec::new();
+    while let Some(row) = found.next().map_err(&failed)? {
+        let name = Columns(row).text(0).and_then(|name| Ok(Namespace::parse(name)?));
+        match name {
+            Ok(name) => names.push(name),
+            Err(damage) => tracing::error!(%damage, "a namespace cannot be read"),
+        }
+    }
+    Ok(names)
+}
+
 /// The highest fork number among titles of a base.
 pub(super) fn highest_fork(conn: &Connection, ns: &Namespace, base: &str) -> Result<Option<u64>, Error> {
     let sql = "SELECT max(fork_number) FROM sessions WHERE namespace = ?1 AND title_base = ?2";

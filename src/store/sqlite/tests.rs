@@ -20,10 +20,12 @@ use crate::store::conformance::{Backend, conformance};
 use crate::store::record::digest;
 use crate::store::{Committed, Error, Store};
 
+mod backups;
 mod damage;
 mod failure;
 mod opening;
 mod plans;
+mod verifying;
 
 /// Each store of the suite has a directory of its own.
 struct InDirectory(TempDir);
@@ -31,6 +33,22 @@ struct InDirectory(TempDir);
 impl Backend for InDirectory {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(open(self.0.path()))
+    }
+
+    async fn rows(&self) -> u64 {
+        let conn = super::open::beside(self.0.path()).unwrap();
+        let count = |table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            conn.query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let tables = ["logs", "log_edges", "entries", "items", "turns", "loose"];
+        tables.into_iter().map(count).sum::<i64>().cast_unsigned()
+    }
+
+    async fn verify(&self) {
+        let report = super::verify(self.0.path(), None).unwrap();
+        assert_eq!(report.problems, [], "{:?}", report.checked);
+        assert_eq!(report.garbage, std::collections::BTreeMap::new());
     }
 }
 
@@ -84,7 +102,20 @@ fn creation(name: &str) -> Proposal {
 
 fn message(name: &str, text: &str) -> NewEntry {
     let body = Bytes::from(text.to_owned());
-    let facts = MessageFacts {
+    let facts = facts(text);
+    NewEntry {
+        id: EntryId::parse(name, "entry_id").unwrap(),
+        id_is_fresh: false,
+        create_time: Time(1),
+        payload: Payload::Message(facts),
+        digest: digest(&body),
+        body,
+    }
+}
+
+/// What the rules know of a message whose body is this text.
+fn facts(text: &str) -> MessageFacts {
+    MessageFacts {
         role: Role::User,
         in_sub_session: false,
         speaks: true,
@@ -96,14 +127,6 @@ fn message(name: &str, text: &str) -> NewEntry {
         tool_results: Vec::new(),
         items: 1,
         usage: Usage::default(),
-    };
-    NewEntry {
-        id: EntryId::parse(name, "entry_id").unwrap(),
-        id_is_fresh: false,
-        create_time: Time(1),
-        payload: Payload::Message(facts),
-        digest: digest(&body),
-        body,
     }
 }
 

@@ -67,6 +67,7 @@ calls! {
         update_session(UpdateSessionRequest) -> UpdateSessionResponse;
         delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
         undelete_session(UndeleteSessionRequest) -> UndeleteSessionResponse;
+        prune_sessions(PruneSessionsRequest) -> PruneSessionsResponse;
         append_entries(AppendEntriesRequest) -> AppendEntriesResponse;
         list_entries(ListEntriesRequest) -> ListEntriesResponse;
         save_session(SaveSessionRequest) -> SaveSessionResponse;

@@ -46,7 +46,7 @@ impl World {
     pub(super) fn decide(&mut self, proposal: &Proposal) -> Result<Decision, Refusal> {
         self.now = self.now.after(Duration::from_secs(1));
         let mut facts = Facts::default();
-        for _ in 0..3 {
+        for _ in 0..4 {
             for need in needs(proposal, &facts) {
                 if !facts.knows(&need) {
                     let answer = self.answer(&need);
@@ -57,7 +57,7 @@ impl World {
         let open = needs(proposal, &facts);
         assert!(
             open.iter().all(|need| facts.knows(need)),
-            "three rounds are enough: {open:?}"
+            "four rounds are enough: {open:?}"
         );
         let decision = decide(&facts, proposal, self.now)?;
         decision.effects.iter().for_each(|effect| self.keep(effect));
@@ -286,6 +286,7 @@ impl World {
             | Effect::DropResumes { .. }
             | Effect::DropRows { .. }
             | Effect::RemoveLog(_)
+            | Effect::ReleasePath(_)
             | Effect::Loosen(..)
             | Effect::Fasten(_) => {}
         }

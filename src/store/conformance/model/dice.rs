@@ -2,10 +2,10 @@
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(in crate::store::conformance) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::store::conformance) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -18,22 +18,22 @@ impl Dice {
     }
 
     /// From 0 up to, but without, `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::store::conformance) fn below(&mut self, end: u64) -> u64 {
         self.roll() % end.max(1)
     }
 
-    pub(super) fn one_in(&mut self, chances: u64) -> bool {
+    pub(in crate::store::conformance) fn one_in(&mut self, chances: u64) -> bool {
         self.below(chances) == 0
     }
 
     /// One of these, if there are any.
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(in crate::store::conformance) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let at = self.below(from.len() as u64);
         from.get(usize::try_from(at).expect("an index"))
     }
 
     /// One of these names: `prefix0`, `prefix1`…
-    pub(super) fn name(&mut self, prefix: &str, of: u64) -> String {
+    pub(in crate::store::conformance) fn name(&mut self, prefix: &str, of: u64) -> String {
         format!("{prefix}{}", self.below(of))
     }
 }

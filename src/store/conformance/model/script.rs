@@ -77,7 +77,7 @@ pub(super) fn requests() -> Vec<RequestId> {
 }
 
 /// The command of a chore.
-pub(super) fn doing(chore: &Chore, now: Time) -> Proposal {
+pub(in crate::store::conformance) fn doing(chore: &Chore, now: Time) -> Proposal {
     let (ns, command) = match chore.clone() {
         Chore::ForgetEngine(namespace, id) => {
             return Proposal {

@@ -14,7 +14,9 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
             | SessionCommand::Delete { .. }
             | SessionCommand::Undelete { .. }
             | SessionCommand::Fork(_)
-            | SessionCommand::Rewind(_) => 0,
+            | SessionCommand::Rewind(_)
+            | SessionCommand::Prune(_)
+            | SessionCommand::Pruned { .. } => 0,
         },
         Command::Thread(command) => match command {
             ThreadCommand::AppendItems { items, .. } => items.iter().map(|item| item.body.len()).sum(),

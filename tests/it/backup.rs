@@ -1,0 +1,228 @@
+//! `backup` and `verify` beside a server and without one, and a store of which one session is damaged.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::build::{asks, assistant, entry, says, user};
+use crate::support::pb::fork_session_request::Point;
+use crate::support::pb::{self, Thread};
+use crate::support::server::Setup;
+use crate::support::{Client, Code, Server, refused, until};
+
+/// Runs a command on a data folder.
+fn run(command: &str, data: &Path, line: &[&str]) -> Output {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_sessiond"));
+    run.arg(command).arg("--data").arg(data).args(line);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SESSIOND_")) {
+        run.env_remove(name);
+    }
+    run.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// What `verify` says, which must end so.
+#[track_caller]
+fn verified(data: &Path, code: i32) -> Value {
+    let output = run("verify", data, &["--json"]);
+    assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A server on a backup.
+async fn restored(file: &Path) -> Server {
+    let server = Server::stopped(Setup::default());
+    std::fs::create_dir(server.data()).unwrap();
+    std::fs::copy(file, server.data().join("sessiond.db")).unwrap();
+    let mut server = server;
+    server.restart().await;
+    server
+}
+
+async fn talk(client: &Client, id: &str) {
+    client
+        .create(pb::Session {
+            session_id: id.into(),
+            ..Default::default()
+        })
+        .await;
+    client
+        .append(
+            id,
+            vec![entry(user(&format!("{id} asks"))), entry(assistant("answers"))],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_backup_made_beside_a_server_is_served() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    talk(&client, "s").await;
+    let fork = client
+        .fork("s", Point::UserMessageIndex(0))
+        .await
+        .session
+        .unwrap()
+        .session_id;
+    let thread = client.open(Thread::default()).await;
+    client.turn(&thread, vec![asks("q"), says("a")]).await;
+    client.save(&thread).await;
+    let writing = tokio::spawn({
+        let client = client.clone();
+        async move {
+            for at in 0..10_000 {
+                if client
+                    .append_or("s", vec![entry(user(&format!("more {at}")))])
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        }
+    });
+    until("it is written to", async || {
+        (client.session("s").await.entry_count > 20).then_some(())
+    })
+    .await;
+    let file = server.folder().join("copy.db");
+    let line = [file.to_str().unwrap(), "--json"];
+    let output = run("backup", &server.data(), &line);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["bytes"], std::fs::metadata(&file).unwrap().len());
+    let found = verified(&server.data(), 0);
+    assert_eq!(found["problem_count"], 0, "{found}");
+    assert!(found["checked"]["entries"].as_u64().unwrap() > 20);
+    writing.abort();
+
+    let again = run("backup", &server.data(), &line);
+    assert_eq!(again.status.code(), Some(1), "a file is not replaced unasked");
+    let forced = run("backup", &server.data(), &[line[0], "--force"]);
+    assert_eq!(forced.status.code(), Some(0), "{}", said(&forced));
+    let own = server.data().join("sessiond.db");
+    let own = run("backup", &server.data(), &[own.to_str().unwrap(), "--force"]);
+    assert_eq!(own.status.code(), Some(1), "{}", said(&own));
+
+    let copy = restored(&file).await;
+    let there = copy.client_of(&client).await;
+    let messages = there.messages("s").await;
+    assert!(messages.len() > 20);
+    assert_eq!(messages[..], client.messages("s").await[..messages.len()]);
+    assert_eq!(there.session(&fork).await, client.session(&fork).await);
+    assert_eq!(there.items(&thread).await, client.items(&thread).await);
+    there.append("s", vec![entry(user("goes on"))]).await;
+    let nowhere = run("backup", &server.folder().join("nothing"), &[line[0]]);
+    assert_eq!(nowhere.status.code(), Some(1), "{}", said(&nowhere));
+    assert!(!server.folder().join("nothing").exists(), "nothing is made");
+}
+
+#[tokio::test]
+async fn one_damaged_session_hides_no_other() {
+    for (sql, head, names) in [
+        (
+            "UPDATE sessions SET profile = '{' WHERE session_id = 'b'",
+            Damaged::Row,
+            "session b of namespace",
+        ),
+        (
+            "UPDATE sessions SET tally = x'00' WHERE session_id = 'b'",
+            Damaged::Row,
+            "session b of namespace",
+        ),
+        (
+            "UPDATE entries SET body = CAST('other' AS BLOB) WHERE seq = 1 \
+             AND log = (SELECT log FROM sessions WHERE session_id = 'b')",
+            Damaged::Entry,
+            "in session b of namespace",
+        ),
+        (
+            "UPDATE entries SET tally = x'01' WHERE seq = 2 \
+             AND log = (SELECT log FROM sessions WHERE session_id = 'b')",
+            Damaged::Entry,
+            "in session b of namespace",
+        ),
+    ] {
+        let mut server = Server::start().await;
+        let client = server.client().await;
+        for id in ["a", "b", "c"] {
+            talk(&client, id).await;
+        }
+        server.stop().await;
+        let changed = Connection::open(server.data().join("sessiond.db"))
+            .unwrap()
+            .execute(sql, ());
+        assert_eq!(changed.unwrap(), 1, "{sql}");
+        server.restart().await;
+        let client = server.client_of(&client).await;
+        looks_damaged(&client, head, sql).await;
+        let found = verified(&server.data(), 1);
+        let named = found["problems"].as_array().unwrap().iter();
+        assert!(
+            named
+                .clone()
+                .any(|problem| problem["row"].as_str().unwrap().contains(names)),
+            "{sql}: {found}"
+        );
+        assert!(!found.to_string().contains("asks"), "content is shown: {found}");
+        let file = server.folder().join("copy.db");
+        let output = run("backup", &server.data(), &[file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let copy = restored(&file).await;
+        looks_damaged(&copy.client_of(&client).await, head, sql).await;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Damaged {
+    Row,
+    Entry,
+}
+
+/// Everything works but what needs the damaged part of session `b`.
+async fn looks_damaged(client: &Client, damaged: Damaged, sql: &str) {
+    let mut listed: Vec<_> = client.listed(pb::ListSessionsRequest::default()).await;
+    listed.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+    let listed: Vec<_> = listed.iter().map(|session| session.session_id.as_str()).collect();
+    match damaged {
+        Damaged::Row => assert_eq!(listed, ["a", "c"], "{sql}"),
+        Damaged::Entry => assert_eq!(listed, ["a", "b", "c"], "{sql}"),
+    }
+    for id in ["a", "c"] {
+        assert_eq!(client.messages(id).await.len(), 2, "{sql}");
+    }
+    let fork = client
+        .fork("c", Point::UserMessageIndex(0))
+        .await
+        .session
+        .unwrap();
+    client.delete(&fork.session_id).await;
+    let read = pb::ReadMessagesRequest {
+        session_id: "b".into(),
+        ..Default::default()
+    };
+    refused(client.read_messages(read).await, Code::DataLoss, "DATA_CORRUPT");
+    if damaged == Damaged::Row {
+        refused(client.session_or("b").await, Code::DataLoss, "DATA_CORRUPT");
+        refused(
+            client.append_or("b", vec![entry(user("x"))]).await,
+            Code::DataLoss,
+            "DATA_CORRUPT",
+        );
+    }
+    let prune = pb::PruneSessionsRequest {
+        older_than: Some(prost_types::Duration::default()),
+        action: pb::PruneAction::Archive.into(),
+        dry_run: true,
+        ..Default::default()
+    };
+    let pruned = client.prune_sessions(prune).await.unwrap();
+    assert_eq!(pruned.count, listed.len() as u64, "{sql}");
+}
