@@ -17,7 +17,7 @@ mod env;
 mod sections;
 
 pub use env::unknown as unknown_variables;
-pub use sections::{Engines, Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
+pub use sections::{Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -100,6 +100,8 @@ pub struct Config {
     pub store: Store,
     /// What the service does for itself.
     pub upkeep: Upkeep,
+    /// Search.
+    pub search: Search,
 }
 
 impl Default for Config {
@@ -117,6 +119,7 @@ impl Default for Config {
             engines: Engines::default(),
             store: Store::default(),
             upkeep: Upkeep::default(),
+            search: Search::default(),
         }
     }
 }

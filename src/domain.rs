@@ -26,6 +26,7 @@ pub mod proposal;
 pub mod query;
 pub mod resume;
 pub mod save;
+pub mod search;
 pub mod seat;
 pub mod session;
 pub mod tally;
@@ -34,6 +35,7 @@ pub mod time;
 pub mod title;
 pub mod turn;
 pub mod usage;
+pub mod words;
 
 pub use cursor::{Cursor, ThreadCursor};
 pub use decide::{Decision, decide};

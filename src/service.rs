@@ -35,6 +35,7 @@ pub mod history;
 pub mod items;
 pub mod resumes;
 pub mod saves;
+pub mod search;
 pub mod sessions;
 pub mod snapshots;
 pub mod threads;
@@ -114,6 +115,7 @@ pub struct Service {
     ids: Arc<dyn Ids>,
     limits: Arc<Limits>,
     live: Arc<Live>,
+    searches: bool,
 }
 
 impl Service {
@@ -125,6 +127,7 @@ impl Service {
             ids,
             limits: Arc::new(limits),
             live: Arc::new(Live::new(EngineTerms::default(), CancellationToken::new())),
+            searches: true,
         }
     }
 
@@ -138,6 +141,18 @@ impl Service {
     /// Who watches what: whoever else commits to the store tells them.
     pub fn watchers(&self) -> Arc<Watchers> {
         self.live.watchers.clone()
+    }
+
+    /// The same service without search: nobody keeps the index.
+    #[must_use]
+    pub fn without_search(mut self) -> Self {
+        self.searches = false;
+        self
+    }
+
+    /// Whether messages can be searched.
+    pub fn searches(&self) -> bool {
+        self.searches
     }
 
     /// Lets the clock of heartbeats run until the service is about to stop.

@@ -18,6 +18,9 @@ use crate::service::{Clock, Ids};
 use crate::store::{Chore, Error, Store};
 
 mod compaction;
+mod indexer;
+
+pub use indexer::{Indexer, Pace};
 
 /// How long after the start the first round begins.
 const FIRST_ROUND_AFTER: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ pub(super) mod history;
 pub(super) mod item;
 pub(super) mod mask;
 pub(super) mod resume;
+pub(super) mod search;
 pub(super) mod session;
 pub(super) mod thread;
 

@@ -10,7 +10,9 @@ use super::{Config, Error, FILE_VARIABLE};
 const PREFIX: &str = "SESSIOND_";
 
 /// The tables of the file; a variable's name begins with one, or names a key outside of them.
-const SECTIONS: [&str; 6] = ["tls", "log", "limits", "server", "store", "upkeep"];
+const SECTIONS: [&str; 8] = [
+    "tls", "log", "limits", "server", "engines", "store", "upkeep", "search",
+];
 
 /// Keys outside of the tables.
 const KEYS: [&str; 5] = ["listen", "uds", "data", "insecure", "ready_file"];

@@ -120,6 +120,7 @@ impl Changes {
                 | Effect::OpenLog(_)
                 | Effect::DropRows { .. }
                 | Effect::RemoveLog(_)
+                | Effect::PutCopy(..)
                 | Effect::Loosen(..)
                 | Effect::Fasten(_)
                 | Effect::PutPastHead(_)

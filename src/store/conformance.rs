@@ -25,6 +25,7 @@ pub(crate) mod receipts;
 pub(crate) mod refusals;
 pub(crate) mod resumes;
 pub(crate) mod saves;
+pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod threads;
 pub(crate) mod upkeep;
@@ -82,6 +83,9 @@ macro_rules! conformance {
                 history: a_rewind_keeps_what_it_leaves, a_rewind_is_undone,
                     a_rewind_to_where_it_is_changes_nothing, what_has_moved_is_not_rewound,
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
+                search: finds_what_was_said, a_shared_message_is_found_once, copies_are_found_once,
+                    it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,
+                    what_is_swept_leaves;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }
