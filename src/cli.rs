@@ -19,10 +19,12 @@ mod json;
 mod message;
 mod pick;
 mod progress;
+mod reindex;
 mod remote;
 mod remove;
 mod resume;
 mod save;
+mod search;
 pub mod serve;
 mod sessions;
 mod show;
@@ -58,6 +60,7 @@ enum Command {
     #[command(visible_alias = "list")]
     Ls(sessions::Ls),
     Show(show::Show),
+    Search(search::Search),
     Append(append::Append),
     Fork(fork::Fork),
     Save(save::Save),
@@ -71,6 +74,7 @@ enum Command {
     Threads(threads::Threads),
     Thread(threads::Thread),
     Engines(engines::Engines),
+    Reindex(reindex::Reindex),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -119,6 +123,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Serve(serve) => Ok(serve.run().await?),
             Command::Ls(ls) => ls.run(screen).await,
             Command::Show(show) => show.run(screen).await,
+            Command::Search(search) => search.run(screen).await,
             Command::Append(append) => append.run(screen).await,
             Command::Fork(fork) => fork.run(screen).await,
             Command::Save(save) => save.run(screen).await,
@@ -132,6 +137,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Threads(threads) => threads.run(screen).await,
             Command::Thread(thread) => thread.run(screen).await,
             Command::Engines(engines) => engines.run(screen).await,
+            Command::Reindex(reindex) => reindex.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -171,6 +177,7 @@ mod tests {
             "sessiond resume -1 --engine e --label k=v",
             "sessiond watch -1",
             "sessiond cancel -1",
+            "sessiond search two words --session -1 --role tool -n 3",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -181,6 +188,8 @@ mod tests {
         for line in [
             "sessiond show",
             "sessiond show -0",
+            "sessiond search",
+            "sessiond search x --role nobody",
             "sessiond fork -1",
             "sessiond fork -1 --before 0 --turns-from-end 0",
             "sessiond ls --label k",

@@ -29,8 +29,8 @@ macro_rules! named {
 }
 
 named! {
-    AppendEntriesResponse Engine Entry ForkSessionResponse Item Message ResumeProgress SaveSessionResponse Session
-    SnapshotFromEngineResponse Thread Turn
+    AppendEntriesResponse Engine Entry ForkSessionResponse Item Message ResumeProgress SaveSessionResponse SearchHit
+    Session     SnapshotFromEngineResponse Thread Turn
 }
 
 // What the demo prints as calls to make by hand.

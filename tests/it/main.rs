@@ -20,6 +20,7 @@ mod history;
 mod requests;
 mod restart;
 mod saves;
+mod search;
 mod sessions;
 mod shutdown;
 mod threads;
