@@ -143,7 +143,7 @@ impl Service {
         let found = self.store.search(&query, from, bound).await?;
         let indexed_through = match found.reach {
             Reach::All => now,
-            Reach::Until(time) => time.min(now),
+            Reach::Until(time) => time.clamp(Time(0), now),
         };
         let page = tokio::task::spawn_blocking(move || match search.order {
             Order::Newest => newest(&search, found.page),

@@ -15,6 +15,7 @@ pub(crate) mod engines;
 pub(crate) mod entries;
 pub(crate) mod forks;
 pub(crate) mod history;
+pub(crate) mod indexing;
 pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod model;
@@ -85,7 +86,7 @@ macro_rules! conformance {
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
                 search: finds_what_was_said, a_shared_message_is_found_once, copies_are_found_once,
                     it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,
-                    what_is_swept_leaves;
+                    what_is_swept_leaves, what_is_rewound_away_is_not_found;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

@@ -8,6 +8,7 @@ use crate::support::build::{
     answer, assistant, at, by, call, entries, entry, event, message, named, system, text, thinking, user,
 };
 use crate::support::pb::fork_session_request::Point;
+use crate::support::pb::rewind_session_request::To;
 use crate::support::pb::{self, Message, Role, SearchHit, SearchOrder, Session};
 use crate::support::server::Setup;
 use crate::support::{Client, Code, Failure, Server, Status, shared, until};
@@ -361,6 +362,21 @@ async fn filters() {
         let ids: Vec<String> = places.into_iter().map(|(_, id)| id).collect();
         assert_eq!(ids, found, "{request:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_rewound_away_is_not_found() {
+    let client = shared().await;
+    let id = client
+        .holding((0..4).map(|at| named(&format!("m{at}"), user("word"))))
+        .await;
+    assert_eq!(client.ids("word").await, ["m3", "m2", "m1", "m0"]);
+    client.rewind(&id, To::DropLast(2)).await;
+    assert_eq!(client.ids("word").await, ["m1", "m0"]);
+    client.say(&id, [named("anew", user("word"))]).await;
+    assert_eq!(client.ids("word").await, ["anew", "m1", "m0"]);
+    client.rewind(&id, To::ToRevision(2)).await;
+    assert_eq!(client.ids("word").await, ["m3", "m2", "m1", "m0"]);
 }
 
 #[tokio::test]

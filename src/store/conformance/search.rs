@@ -8,142 +8,16 @@ use crate::domain::limits::{SCAN_ROWS_MAX, STAGING_LIFE};
 use crate::domain::outcome::More;
 use crate::domain::proposal::{Deletion, SessionCommand};
 use crate::domain::query::Bound;
-use crate::domain::search::{Hit, Indexed, Place, Query, Reach, Row, Unindexed, Within};
+use crate::domain::search::{Query, Reach};
 use crate::domain::session::{Archived, Change, Draft, Setting};
-use crate::domain::{Entry, NewEntry, Role, Session, Time, words};
-use crate::store::Store;
+use crate::domain::{LogId, Namespace, NewEntry, Role, Session};
+use crate::store::Chore;
 
 use super::Backend;
 use super::desk::{ALL, Desk};
+use super::indexing::{BATCH, indexed, listed, plain, rows, said, user, within};
 use super::receipts::deleting;
 use super::upkeep::{compacted, sweeping, tidied};
-
-/// Batches that no test reaches.
-const BATCHES_MAX: usize = 10_000;
-
-/// Rows and bytes that make several batches of most tests.
-const BATCH: Bound = Bound {
-    rows: 50,
-    bytes: 5_000,
-};
-
-/// Puts in whatever the index lacks, each message as `read` reads it. Says how many messages that were.
-pub(crate) async fn indexed(
-    store: &dyn Store,
-    bound: Bound,
-    read: impl Fn(&Entry) -> (Time, String),
-) -> usize {
-    let mut count = 0;
-    for _ in 0..BATCHES_MAX {
-        let lack = store.lack(bound).await.expect("it can be told");
-        if lack.logs.is_empty() {
-            if lack.more == More::Done {
-                return count;
-            }
-            continue;
-        }
-        count += lack.logs.iter().map(|log| log.messages.len()).sum::<usize>();
-        let batch = lack.logs.into_iter().map(|log| rows(log, &read)).collect();
-        store.index(batch, None).await.expect("it can be written");
-    }
-    panic!("there is no end of what the index lacks");
-}
-
-fn rows(unindexed: Unindexed, read: impl Fn(&Entry) -> (Time, String)) -> Indexed {
-    let row = |message: &Entry| {
-        let (time, words) = read(message);
-        Row {
-            seq: message.meta.seq,
-            role: message.meta.mark.role.expect("a message"),
-            time,
-            words,
-        }
-    };
-    Indexed {
-        rows: unindexed.messages.iter().map(row).collect(),
-        namespace: unindexed.namespace,
-        log: unindexed.log,
-        after: unindexed.after,
-        to: unindexed.to,
-    }
-}
-
-/// A message whose body is its text, said so many seconds after the new year.
-fn said(id: &str, role: Role, text: &str, second: u64) -> NewEntry {
-    let mut entry = f::with_body(f::said(id, role, ""), text.to_owned());
-    entry.create_time = f::NEW_YEAR.after(Duration::from_secs(second));
-    entry
-}
-
-fn user(id: &str, text: &str, second: u64) -> NewEntry {
-    said(id, Role::User, text, second)
-}
-
-/// What the words of such a message are.
-fn plain(entry: &Entry) -> (Time, String) {
-    let text = String::from_utf8_lossy(&entry.body);
-    (entry.meta.create_time, words::folded(&text))
-}
-
-impl Desk {
-    async fn index(&self) -> usize {
-        indexed(&*self.store, BATCH, plain).await
-    }
-
-    fn asking(&self, text: &str) -> Query {
-        Query {
-            namespace: self.ns.clone(),
-            words: words::Query::parse(text).expect("valid"),
-            session: None,
-            workspace: None,
-            roles: Vec::new(),
-            after: None,
-            before: None,
-        }
-    }
-
-    /// What is found, as `session/message`.
-    async fn finds(&self, query: &Query) -> Vec<String> {
-        let hits = listed(&*self.store, query, 3).await;
-        let shown = hits
-            .iter()
-            .map(|hit| format!("{}/{}", hit.session, hit.entry.meta.id));
-        shown.collect()
-    }
-
-    async fn finds_words(&self, text: &str) -> Vec<String> {
-        self.finds(&self.asking(text)).await
-    }
-}
-
-/// Everything that is found, page by page of so many rows.
-pub(crate) async fn listed(store: &dyn Store, query: &Query, rows: usize) -> Vec<Hit> {
-    let (mut hits, mut after): (Vec<Hit>, Option<Place>) = (Vec::new(), None);
-    for _ in 0..BATCHES_MAX {
-        let bound = Bound { rows, ..ALL };
-        let page = store
-            .search(query, after, bound)
-            .await
-            .expect("it can be searched")
-            .page;
-        assert!(page.rows.len() <= rows);
-        hits.extend(page.rows);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return hits,
-        }
-    }
-    panic!("there is no end of pages");
-}
-
-/// The session as one that is searched.
-fn within(session: &Session) -> Option<Within> {
-    Some(Within {
-        id: session.id.clone(),
-        title: session.profile.title.clone(),
-        tip: session.tip.clone(),
-    })
-}
 
 pub(crate) async fn finds_what_was_said(backend: &impl Backend) {
     let desk = Desk::at(backend).await;
@@ -216,7 +90,7 @@ pub(crate) async fn finds_what_was_said(backend: &impl Backend) {
         ),
         (
             Query {
-                namespace: crate::domain::Namespace::parse("other").expect("valid"),
+                namespace: Namespace::parse("other").expect("valid"),
                 ..all
             },
             vec![],
@@ -350,10 +224,10 @@ pub(crate) async fn copies_are_found_once(backend: &impl Backend) {
     assert_eq!(desk.finds_words("word").await, copies);
 }
 
-async fn sweepable(desk: &Desk) -> Vec<crate::domain::LogId> {
+async fn sweepable(desk: &Desk) -> Vec<LogId> {
     let chores = desk.chores().await.into_iter();
     let logs = chores.filter_map(|chore| match chore {
-        crate::store::Chore::Sweep(log) => Some(log),
+        Chore::Sweep(log) => Some(log),
         _ => None,
     });
     logs.collect()
@@ -503,4 +377,33 @@ pub(crate) async fn what_is_swept_leaves(backend: &impl Backend) {
     desk.append("root", vec![user("m0", "word", 1)]).await;
     desk.index().await;
     assert_eq!(desk.finds_words("word").await, [format!("{}/m0", session.id)]);
+}
+
+pub(crate) async fn what_is_rewound_away_is_not_found(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    desk.create("s").await;
+    let said = (0..6).map(|at| user(&format!("m{at}"), "word", at));
+    let before = desk.append("s", said.collect()).await;
+    desk.fork("s", 4, "fork").await;
+    desk.index().await;
+    desk.rewind("s", None, 2).await;
+    let left = ["fork/m3", "fork/m2", "s/m1", "s/m0"];
+    assert_eq!(desk.finds_words("word").await, left);
+    desk.append("s", vec![user("n", "word", 9)]).await;
+    desk.index().await;
+    let anew = ["s/n", "fork/m3", "fork/m2", "s/m1", "s/m0"];
+    assert_eq!(desk.finds_words("word").await, anew);
+    let inside = Query {
+        session: within(&*desk.session("s").await),
+        ..desk.asking("word")
+    };
+    assert_eq!(desk.finds(&inside).await, ["s/n", "s/m1", "s/m0"]);
+    desk.rewind("s", Some(before.revision), 6).await;
+    assert_eq!(desk.index().await, 0);
+    let all = ["s/m5", "s/m4", "s/m3", "s/m2", "s/m1", "s/m0"];
+    assert_eq!(
+        desk.finds_words("word").await,
+        all,
+        "an undone rewind is as if it had not been"
+    );
 }

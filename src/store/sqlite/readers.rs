@@ -62,7 +62,11 @@ impl<S: Source> Readers<S> {
         for (number, source) in sources.into_iter().enumerate() {
             let (source, queue, alive) = (source?, queue.clone(), alive.clone());
             let thread = thread::Builder::new().name(format!("sessiond-{name}-{number}"));
-            let thread = thread.spawn(move || serve(&source, &queue, &alive));
+            let thread = thread.spawn(move || {
+                serve(&source, &queue);
+                // What it has to put away is put away before it counts as ended.
+                drop((source, alive));
+            });
             threads.push(thread.map_err(|source| OpenError::Io {
                 operation: "starting a reader of",
                 path: file.to_owned(),
@@ -114,7 +118,7 @@ impl<S: Source> Readers<S> {
 }
 
 /// Takes jobs until nobody can send any more. One thread waits at the queue, the others for its lock.
-fn serve<S: Source>(source: &S, queue: &Mutex<mpsc::Receiver<Job<S>>>, _alive: &Alive) {
+fn serve<S: Source>(source: &S, queue: &Mutex<mpsc::Receiver<Job<S>>>) {
     loop {
         let job = queue
             .lock()

@@ -7,7 +7,7 @@ use crate::domain::search::{Query, Within};
 use crate::domain::{Entry, Namespace, Role, Session, Time, words};
 use crate::store::Store;
 use crate::store::conformance::desk::ALL;
-use crate::store::conformance::search::{indexed, listed};
+use crate::store::conformance::indexing::{indexed, listed};
 use crate::store::memory::Memory;
 
 use super::dice::Dice;

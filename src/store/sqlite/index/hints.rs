@@ -43,13 +43,19 @@ pub(super) struct Taken {
     pub(super) all: bool,
 }
 
+impl Taken {
+    fn everything() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Hints {
     /// Nothing is known of an index that is not open: everything has to be looked at.
     fn default() -> Self {
-        let taken = Taken {
-            all: true,
-            ..Taken::default()
-        };
+        let taken = Taken::everything();
         Self {
             state: Mutex::new(State {
                 taken,
@@ -71,16 +77,15 @@ impl Hints {
     ) {
         {
             let mut state = self.state();
-            state.taken.sessions.extend(sessions.into_iter().cloned());
-            state.taken.logs.extend(logs);
-            if state.taken.sessions.is_empty() && state.taken.logs.is_empty() && !state.taken.all {
-                return;
+            if !state.taken.all {
+                state.taken.sessions.extend(sessions.into_iter().cloned());
+                state.taken.logs.extend(logs);
+                if state.taken.sessions.is_empty() && state.taken.logs.is_empty() {
+                    return;
+                }
             }
             if state.taken.sessions.len().max(state.taken.logs.len()) > HINTS_MAX {
-                state.taken = Taken {
-                    all: true,
-                    ..Taken::default()
-                };
+                state.taken = Taken::everything();
             }
             state.oldest = Some(state.oldest.map_or(time, |oldest| oldest.min(time)));
         }

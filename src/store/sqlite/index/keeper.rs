@@ -1,6 +1,6 @@
 //! The thread that keeps the index: its connections, and what it has still to look at.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 
 use super::hints::Name;
-use super::{Fault, Shared, file, lack, prune, write};
+use super::{Fault, Shared, file, is_damage, lack, prune, write};
 use crate::domain::outcome::More;
 use crate::domain::query::Bound;
 use crate::domain::search::Indexed;
@@ -16,6 +16,9 @@ use crate::domain::{LogId, Time};
 use crate::store::sqlite::open::checkpoint;
 use crate::store::sqlite::readers::Source;
 use crate::store::{Error, Lack};
+
+/// Failures one after another before the index is opened again.
+const FAILURES_MAX: u32 = 30;
 
 /// What the thread owns.
 #[derive(Debug)]
@@ -25,16 +28,22 @@ pub(super) struct Keeper {
     /// The index; `None` until it is needed, and after it failed.
     index: RefCell<Option<Connection>>,
     todo: RefCell<Todo>,
+    /// Failures since something worked.
+    failures: Cell<u32>,
     shared: Arc<Shared>,
 }
 
 /// What is still to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
-    /// Sessions, the next first.
-    pub(super) sessions: VecDeque<Name>,
+    /// Sessions that have just been written to, the next first.
+    fresh: VecDeque<Name>,
+    /// Others.
+    others: VecDeque<Name>,
+    /// Whether one of the others was last.
+    fresh_is_next: bool,
     /// Sessions whose entries were given out; they are looked at again unless these are put in.
-    pub(super) given_out: Vec<Name>,
+    given_out: Vec<Name>,
     /// Logs that may have lost entries.
     pub(super) logs: VecDeque<LogId>,
     /// How far a look at everything is.
@@ -51,6 +60,34 @@ pub(super) enum Look {
     Logs(i64),
     /// At the sessions after this one.
     Sessions(Option<Name>),
+}
+
+impl Todo {
+    /// The next session. Those that have just been written to and all others take turns: neither waits long for the
+    /// other.
+    pub(super) fn next(&mut self) -> Option<Name> {
+        self.fresh_is_next = !self.fresh_is_next;
+        if self.fresh_is_next {
+            self.fresh.pop_front().or_else(|| self.others.pop_front())
+        } else {
+            self.others.pop_front().or_else(|| self.fresh.pop_front())
+        }
+    }
+
+    /// A session that is to be looked at once more.
+    pub(super) fn again(&mut self, name: Name) {
+        self.others.push_back(name);
+    }
+
+    /// A session whose entries are given out.
+    pub(super) fn give_out(&mut self, name: Name) {
+        self.given_out.push(name);
+    }
+
+    /// Whether no session is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.others.is_empty()
+    }
 }
 
 impl Source for Keeper {
@@ -83,6 +120,7 @@ impl Keeper {
             main,
             index: RefCell::default(),
             todo: RefCell::default(),
+            failures: Cell::default(),
             shared,
         }
     }
@@ -96,9 +134,9 @@ impl Keeper {
     pub(super) fn lack(&self, bound: Bound) -> Result<Lack, Error> {
         self.run("looking what is not indexed", |index, todo| {
             let taken = self.shared.hints.take();
-            todo.sessions.extend(taken.sessions);
+            todo.fresh.extend(taken.sessions);
             todo.logs.extend(taken.logs);
-            todo.sessions.extend(std::mem::take(&mut todo.given_out));
+            todo.others.extend(std::mem::take(&mut todo.given_out));
             if taken.all {
                 todo.all = Look::Logs(0);
             }
@@ -120,7 +158,8 @@ impl Keeper {
         })
     }
 
-    /// Does something to the index. If it fails it is opened again, and looked at as a whole.
+    /// Does something to the index. Where it is damaged, or has failed for long, it is opened again and looked at as a
+    /// whole.
     fn run<T>(
         &self,
         operation: &'static str,
@@ -134,10 +173,25 @@ impl Keeper {
         }
         let opened = self.opened(&mut index, &mut todo);
         let done = opened.and_then(|index| job(index, &mut todo));
-        done.map_err(|fault| {
-            *index = None;
-            self.shared.error(operation, fault)
-        })
+        match done {
+            Ok(done) => {
+                self.failures.set(0);
+                Ok(done)
+            }
+            Err(fault) => {
+                let failures = self.failures.get().saturating_add(1);
+                self.failures.set(failures);
+                if failures % FAILURES_MAX == 0 || matches!(&fault, Fault::Index(error) if is_damage(error)) {
+                    *index = None;
+                } else if let Some(index) = &*index
+                    && !index.is_autocommit()
+                {
+                    // Nothing of what failed stays; what was to be done is found again.
+                    let _ = index.execute_batch("ROLLBACK");
+                }
+                Err(self.shared.error(operation, fault))
+            }
+        }
     }
 
     fn opened<'a>(

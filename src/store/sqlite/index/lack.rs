@@ -36,24 +36,30 @@ pub(super) fn lack(
         logs: Vec::new(),
     };
     for _ in 0..SCAN_ROWS_MAX {
-        if todo.sessions.is_empty() {
+        if todo.is_empty() {
             look_further(main, todo)?;
         }
-        let Some(name) = todo.sessions.pop_front() else {
+        let Some(name) = todo.next() else {
             break;
         };
         let before = found.logs.len();
-        let whole = found.look_at(&name)?;
-        if found.logs.len() > before {
-            todo.given_out.push(name.clone());
-        }
+        let whole = match found.look_at(&name) {
+            Ok(whole) => whole,
+            Err(fault) => {
+                todo.again(name);
+                return Err(fault);
+            }
+        };
         if whole == More::Left {
             // Others come first: a long session must not keep the short ones waiting.
-            todo.sessions.push_back(name);
+            todo.again(name);
             break;
         }
+        if found.logs.len() > before {
+            todo.give_out(name);
+        }
     }
-    let done = todo.sessions.is_empty() && todo.logs.is_empty() && matches!(todo.all, Look::Over);
+    let done = todo.is_empty() && todo.logs.is_empty() && matches!(todo.all, Look::Over);
     Ok(Lack {
         logs: found.logs,
         more: if done { More::Done } else { More::Left },
@@ -93,7 +99,9 @@ fn look_further(main: &Connection, todo: &mut Todo) -> Result<(), Error> {
         };
         // A name that cannot be read is met again in every list, and logged there.
         last = name().or(last);
-        todo.sessions.extend(name());
+        if let Some(name) = name() {
+            todo.again(name);
+        }
     }
     todo.all = last.map_or(Look::Over, |last| Look::Sessions(Some(last)));
     Ok(())

@@ -20,7 +20,13 @@ pub(super) fn prune(main: &Connection, index: &Connection, todo: &mut Todo) -> R
     }
     let mut left = SCAN_ROWS_MAX;
     while let Some(log) = todo.logs.pop_front() {
-        let removed = prune_log(main, index, log, left)?;
+        let removed = match prune_log(main, index, log, left) {
+            Ok(removed) => removed,
+            Err(fault) => {
+                todo.logs.push_front(log);
+                return Err(fault);
+            }
+        };
         left -= removed.min(left);
         if left == 0 {
             // It may not be through with this one.
