@@ -23,6 +23,7 @@ mod item;
 mod json;
 mod message;
 mod sameness;
+mod searchable;
 pub mod value;
 
 pub use dangling::Dangling;
@@ -30,6 +31,7 @@ pub use derived::{Derived, derived};
 pub use item::{item, item_blocks, item_to_pb};
 pub use json::well_formed;
 pub use sameness::Sameness;
+pub use searchable::{Searchable, searchable};
 
 use message::Envelope;
 

@@ -24,10 +24,12 @@ mod message;
 mod pick;
 mod progress;
 mod prune;
+mod reindex;
 mod remote;
 mod remove;
 mod resume;
 mod save;
+mod search;
 pub mod serve;
 mod sessions;
 mod show;
@@ -70,6 +72,7 @@ enum Command {
     Diff(diff::Diff),
     Log(history::Log),
     Rewind(history::Rewind),
+    Search(search::Search),
     Append(append::Append),
     Fork(fork::Fork),
     Save(save::Save),
@@ -86,6 +89,7 @@ enum Command {
     Engines(engines::Engines),
     Backup(keep::Backup),
     Verify(keep::Verify),
+    Reindex(reindex::Reindex),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -139,6 +143,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Diff(diff) => diff.run(screen).await,
             Command::Log(log) => log.run(screen).await,
             Command::Rewind(rewind) => rewind.run(screen).await,
+            Command::Search(search) => search.run(screen).await,
             Command::Append(append) => append.run(screen).await,
             Command::Fork(fork) => fork.run(screen).await,
             Command::Save(save) => save.run(screen).await,
@@ -155,6 +160,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Engines(engines) => engines.run(screen).await,
             Command::Backup(backup) => backup.run(screen),
             Command::Verify(verify) => verify.run(screen),
+            Command::Reindex(reindex) => reindex.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -201,6 +207,7 @@ mod tests {
             "sessiond rewind -1 --drop 2",
             "sessiond show -1 --revision 2",
             "sessiond ls --roots",
+            "sessiond search two words --session -1 --role tool -n 3",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -211,6 +218,8 @@ mod tests {
         for line in [
             "sessiond show",
             "sessiond show -0",
+            "sessiond search",
+            "sessiond search x --role nobody",
             "sessiond fork -1",
             "sessiond fork -1 --before 0 --turns-from-end 0",
             "sessiond ls --label k",

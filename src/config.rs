@@ -19,7 +19,7 @@ mod sections;
 
 pub use env::unknown as unknown_variables;
 pub use retention::{Policy, Retention};
-pub use sections::{Engines, Limits, Log, LogFormat, Server, Store, Tls, Upkeep};
+pub use sections::{Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -104,6 +104,8 @@ pub struct Config {
     pub upkeep: Upkeep,
     /// How long sessions are kept.
     pub retention: Retention,
+    /// Search.
+    pub search: Search,
 }
 
 impl Default for Config {
@@ -122,6 +124,7 @@ impl Default for Config {
             store: Store::default(),
             upkeep: Upkeep::default(),
             retention: Retention::default(),
+            search: Search::default(),
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod query;
 pub mod resume;
 pub mod retention;
 pub mod save;
+pub mod search;
 pub mod seat;
 pub mod session;
 pub mod tally;
@@ -35,6 +36,7 @@ pub mod time;
 pub mod title;
 pub mod turn;
 pub mod usage;
+pub mod words;
 
 pub use cursor::{Cursor, ThreadCursor};
 pub use decide::{Decision, decide};

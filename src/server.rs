@@ -27,7 +27,7 @@ use crate::config::{self, Config};
 use crate::domain::Limits;
 use crate::service::{EngineTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
-use crate::upkeep::{Retention, Upkeep};
+use crate::upkeep::{Indexer, Retention, Upkeep};
 
 mod listen;
 mod routes;
@@ -129,6 +129,11 @@ impl Server {
         let stop = Stop::default();
         let service = Service::new(store.clone(), clock.clone(), ids.clone(), limits.clone())
             .with_engines(EngineTerms::from(&config.engines), stop.drain.clone());
+        let service = if config.search.enabled {
+            service
+        } else {
+            service.without_search()
+        };
         let looks = Duration::from_secs(config.retention.interval_s);
         let retention = Retention::new(service.clone(), config.retention.policies()?, looks);
         let (routes, health) = routes::mount(&service, &limits).await?;
@@ -176,6 +181,10 @@ impl Server {
         tasks.spawn(async move { ticking.tick().await });
         let recovering = service.clone();
         tasks.spawn(async move { recover(&recovering).await });
+        if config.search.enabled {
+            let indexer = Indexer::new(store.clone(), clock.clone());
+            tasks.spawn(indexer.run(stop.drain.clone()));
+        }
         let upkeep = Upkeep::new(store.clone(), clock, ids).with_retention(retention);
         tasks.spawn(upkeep.run(interval, stop.drain.clone()));
         tasks.close();

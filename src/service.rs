@@ -36,6 +36,7 @@ pub mod items;
 pub mod resumes;
 pub mod retention;
 pub mod saves;
+pub mod search;
 pub mod sessions;
 pub mod snapshots;
 pub mod threads;
@@ -115,6 +116,7 @@ pub struct Service {
     ids: Arc<dyn Ids>,
     limits: Arc<Limits>,
     live: Arc<Live>,
+    searches: bool,
 }
 
 impl Service {
@@ -126,6 +128,7 @@ impl Service {
             ids,
             limits: Arc::new(limits),
             live: Arc::new(Live::new(EngineTerms::default(), CancellationToken::new())),
+            searches: true,
         }
     }
 
@@ -139,6 +142,18 @@ impl Service {
     /// Who watches what: whoever else commits to the store tells them.
     pub fn watchers(&self) -> Arc<Watchers> {
         self.live.watchers.clone()
+    }
+
+    /// The same service without search: nobody keeps the index.
+    #[must_use]
+    pub fn without_search(mut self) -> Self {
+        self.searches = false;
+        self
+    }
+
+    /// Whether messages can be searched.
+    pub fn searches(&self) -> bool {
+        self.searches
     }
 
     /// Lets the clock of heartbeats run until the service is about to stop.

@@ -2,10 +2,13 @@
 //!
 //! # Contract
 //!
-//! - [`Store::commit`] is the only way to change anything. It answers the proposal's needs, decides,
+//! - [`Store::commit`] is the only way to change anything but the index. It answers the proposal's needs, decides,
 //!   applies the effects in one transaction, and returns only when that is durable. A refusal has written
 //!   nothing. Proposals are decided in some serial order; a backend may commit many in one transaction.
 //! - A read that starts after a commit has returned sees it. A read sees one state, never half a commit.
+//! - What a search finds comes from an index, which is derived: [`Store::index`] writes it, behind the writes and never
+//!   in their way, and how far it is with each log is stored with its rows. It is whole again after a crash, and what
+//!   goes wrong with it fails searches alone.
 //! - A failed write fails every proposal of its transaction with [`Error::Unavailable`]; the backend
 //!   then refuses writes until it has reopened itself, and never acknowledges what may be lost.
 //! - A row that cannot be read is [`Error::Corrupt`] to who names it; lists leave it out and log it.
@@ -19,10 +22,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
+use crate::domain::outcome::More;
 use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::search::{self, Found, Indexed, Place, Unindexed};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
     Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
@@ -148,6 +154,15 @@ pub enum Chore {
     ExpireHead(Namespace, SessionId, Revision),
     /// An engine that left `ENGINE_LIFE` ago and owns no thread.
     ForgetEngine(Namespace, EngineId),
+}
+
+/// What the search index lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// Messages, a stretch of a log each.
+    pub logs: Vec<Unindexed>,
+    /// Whether there may be more.
+    pub more: More,
 }
 
 /// A place for rows. The module's page is its contract.
@@ -276,6 +291,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         query: &query::ChangedItems,
         bound: Bound,
     ) -> Result<Vec<Item>, Error>;
+
+    /// What the search index lacks of the messages that sessions show: as much as the bound lets, or less. It is found
+    /// again until it was put in.
+    async fn lack(&self, bound: Bound) -> Result<Lack, Error>;
+
+    /// Puts rows into the search index; those of a log that is not where they begin are left out. `through`: the index
+    /// holds every write before this time then.
+    async fn index(&self, batch: Vec<Indexed>, through: Option<Time>) -> Result<(), Error>;
+
+    /// Moves when there may be something to index.
+    fn index_news(&self) -> watch::Receiver<u64>;
+
+    /// A page of messages after `after`, the newest first, each in the oldest session that shows it. It may be short,
+    /// with a place, after `SCAN_ROWS_MAX` rows that were turned away.
+    async fn search(&self, query: &search::Query, after: Option<Place>, bound: Bound)
+    -> Result<Found, Error>;
 
     /// At most `rows` pieces of work for upkeep, as of `now`.
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error>;

@@ -18,8 +18,10 @@ use crate::service::{Clock, Ids};
 use crate::store::{Chore, Error, Store};
 
 mod compaction;
+mod indexer;
 mod retention;
 
+pub use indexer::{Indexer, Pace};
 pub use retention::Retention;
 
 use compaction::Stalled;

@@ -92,7 +92,16 @@ impl Child {
 
     /// The bytes that the store's pages in use take, in the log before the database or not.
     pub(crate) fn stored_bytes(&self) -> Result<i64> {
-        let database = database(&self.folder.path().join("data"))?;
+        self.bytes_of("sessiond.db")
+    }
+
+    /// The same of the search index.
+    pub(crate) fn index_bytes(&self) -> Result<i64> {
+        self.bytes_of("search.db")
+    }
+
+    fn bytes_of(&self, database: &str) -> Result<i64> {
+        let database = self.folder.path().join("data").join(database);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(database, flags)?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -117,14 +126,4 @@ pub(crate) fn folder() -> Result<TempDir> {
 
 fn ready_file(folder: &TempDir) -> PathBuf {
     folder.path().join("ready")
-}
-
-fn database(data: &Path) -> Result<PathBuf> {
-    for file in std::fs::read_dir(data)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "db") {
-            return Ok(path);
-        }
-    }
-    None.context("there is no database in the data folder")
 }

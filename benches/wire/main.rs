@@ -5,9 +5,10 @@
 //! The server is the built `sessiond` binary, started as a child process; the bare gRPC service that it is compared
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
-//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume, idle,
-//! watch; and library, by its name alone, as it takes minutes. Figures of one table come from one run; ratios are
-//! medians of the ratios of each repetition, so that a machine that is slow for a while is slow for both sides.
+//! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume,
+//! search, idle, watch; and library, by its name alone, as it takes minutes. Figures of one table come from one run;
+//! ratios are medians of the ratios of each repetition, so that a machine that is slow for a while is slow for both
+//! sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
@@ -32,6 +33,7 @@ mod report;
 mod resume;
 mod rows;
 mod save;
+mod search;
 mod shape;
 mod snapshot;
 mod watch;
@@ -128,6 +130,9 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     }
     if wanted("resume") {
         tables.extend(resume::measure(plan).await.context("resume")?);
+    }
+    if wanted("search") {
+        tables.extend(search::measure(plan).await.context("search")?);
     }
     if wanted("idle") {
         tables.extend(idle::measure(plan).await.context("idle")?);

@@ -19,6 +19,7 @@ pub(super) mod item;
 pub(super) mod mask;
 pub(super) mod resume;
 pub(super) mod retention;
+pub(super) mod search;
 pub(super) mod session;
 pub(super) mod thread;
 

@@ -180,7 +180,7 @@ scoped!(
 );
 listings!(
     ListSessionsRequest ListEntriesRequest ListThreadsRequest ListItemsRequest ListResumesRequest ListEnginesRequest
-    ListRevisionsRequest GetSessionTreeRequest
+    ListRevisionsRequest GetSessionTreeRequest SearchMessagesRequest
 );
 mutations!(
     CreateSessionRequest UpdateSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest
@@ -198,7 +198,9 @@ subjects!("session.id", request => request.session_id.as_deref().unwrap_or_defau
 subjects!("session.id", request => request.session.as_ref().map_or("", |session| &session.session_id),
     UpdateSessionRequest
 );
-subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), ListResumesRequest);
+subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(),
+    ListResumesRequest SearchMessagesRequest
+);
 subjects!("session.id", _request => "", ListSessionsRequest PruneSessionsRequest);
 subjects!("resume.id", request => &request.resume_id, GetResumeRequest CancelResumeRequest);
 subjects!("resume.id", request => match &request.target {

@@ -13,8 +13,11 @@ use tonic::Status;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
-use crate::domain::query::{Bound, Place, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::query::{self, Bound, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::search::Place;
 use crate::domain::{EngineId, Invalid, Namespace, ResumeId, Revision, Seq, SessionId, ThreadId, Time};
+
+use crate::service::search;
 
 use super::frame::Listing;
 use super::status::page_token_invalid;
@@ -101,6 +104,8 @@ pub(super) struct Row {
     id: String,
     #[prost(uint64, tag = "4")]
     seq: u64,
+    #[prost(sfixed64, optional, tag = "5")]
+    newest: Option<i64>,
 }
 
 /// The key of a row.
@@ -115,21 +120,21 @@ pub(super) trait Key: Sized {
 impl Key for SessionKey {
     fn write(&self) -> Row {
         let (time, title) = match &self.place {
-            Place::Time(time) => (Some(time.0), None),
-            Place::Title(title) => (None, Some(title.clone())),
+            query::Place::Time(time) => (Some(time.0), None),
+            query::Place::Title(title) => (None, Some(title.clone())),
         };
         Row {
             time,
             title,
             id: self.id.to_string(),
-            seq: 0,
+            ..Row::default()
         }
     }
 
     fn read(row: Row) -> Option<Self> {
         let place = match (row.time, row.title) {
-            (Some(time), None) => Place::Time(Time(time)),
-            (None, Some(title)) => Place::Title(title),
+            (Some(time), None) => query::Place::Time(Time(time)),
+            (None, Some(title)) => query::Place::Title(title),
             (Some(_), Some(_)) | (None, None) => return None,
         };
         Some(Self {
@@ -225,10 +230,36 @@ impl Key for Seq {
     }
 }
 
+impl Key for search::Key {
+    fn write(&self) -> Row {
+        match *self {
+            Self::Newest(place) => Row {
+                time: Some(place.0),
+                ..Row::default()
+            },
+            Self::Relevance { newest, score, place } => Row {
+                time: Some(place.0),
+                seq: score,
+                newest: Some(newest.0),
+                ..Row::default()
+            },
+        }
+    }
+
+    fn read(row: Row) -> Option<Self> {
+        let place = Place(row.time?);
+        Some(row.newest.map_or(Self::Newest(place), |newest| Self::Relevance {
+            newest: Place(newest),
+            score: row.seq,
+            place,
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::{ListEntriesRequest, ListSessionsRequest, ListThreadsRequest};
+    use crate::pb::{ListEntriesRequest, ListSessionsRequest, ListThreadsRequest, SearchMessagesRequest};
 
     fn paging<L: Listing>(namespace: &str, mut request: L) -> Paging {
         Paging::of(&Namespace::parse(namespace).expect("valid"), &mut request).expect("valid")
@@ -256,9 +287,9 @@ mod tests {
     fn keys_survive() {
         let id = SessionId::parse("s", "id").expect("valid");
         for place in [
-            Place::Time(Time(-5)),
-            Place::Title("Zwölf".into()),
-            Place::Title(String::new()),
+            query::Place::Time(Time(-5)),
+            query::Place::Title("Zwölf".into()),
+            query::Place::Title(String::new()),
         ] {
             let key = SessionKey {
                 place,
@@ -277,6 +308,21 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(paging("", request).after().expect("valid"), Some(key));
+        let found = |page_token: String| SearchMessagesRequest {
+            page_token,
+            ..Default::default()
+        };
+        for key in [
+            search::Key::Newest(Place(-7)),
+            search::Key::Relevance {
+                newest: Place(9),
+                score: u64::MAX,
+                place: Place(0),
+            },
+        ] {
+            let token = paging("", found(String::new())).next(Some(&key));
+            assert_eq!(paging("", found(token)).after().expect("valid"), Some(key));
+        }
         assert_eq!(paging("", sessions(3, "")).after::<Seq>().expect("valid"), None);
         assert_eq!(paging("", sessions(3, "")).next::<Seq>(None), "");
     }

@@ -2,13 +2,14 @@
 
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::body::value;
 use crate::domain::id::Revision;
 use crate::domain::proposal::Deletion;
 use crate::domain::{ResumeId, Seq, SessionId};
 use crate::pb;
 use crate::pb::session_service_server::SessionService;
 
-use super::convert::{self, entry, fork, history, resume, retention, session};
+use super::convert::{self, entry, fork, history, resume, retention, search, session};
 use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
@@ -353,14 +354,26 @@ impl SessionService for Sessions {
         }))
     }
 
-    // What this version does not do yet.
-
     async fn search_messages(
         &self,
-        _: Request<pb::SearchMessagesRequest>,
+        request: Request<pb::SearchMessagesRequest>,
     ) -> Answer<pb::SearchMessagesResponse> {
-        Err(status::unimplemented("SearchMessages"))
+        if !self.service.searches() {
+            return Err(status::unimplemented("SearchMessages"));
+        }
+        let (ns, mut request) = frame::read(request)?;
+        let paging = Paging::of(&ns, &mut request)?;
+        let search = search::search(&request)?;
+        let after = paging.after()?;
+        let hits = self.service.search(&ns, search, after, paging.bound.rows).await?;
+        Ok(Response::new(pb::SearchMessagesResponse {
+            next_page_token: paging.next(hits.page.next.as_ref()),
+            hits: hits.page.rows.into_iter().map(Into::into).collect(),
+            indexed_through: Some(value::timestamp(hits.indexed_through)),
+        }))
     }
+
+    // What this version does not do yet.
 
     type ExportSessionStream = Responses<pb::ExportSessionResponse>;
 

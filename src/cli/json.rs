@@ -30,8 +30,8 @@ macro_rules! named {
 
 named! {
     AppendEntriesResponse Engine Entry ForkSessionResponse Item Message PruneSessionsResponse ResumeProgress
-    RewindSessionResponse SaveSessionResponse Session SessionNode SessionRevision SnapshotFromEngineResponse Thread
-    Turn
+    RewindSessionResponse SaveSessionResponse SearchHit Session SessionNode SessionRevision SnapshotFromEngineResponse
+    Thread Turn
 }
 
 // What the demo prints as calls to make by hand.

@@ -10,7 +10,7 @@ use super::{Config, Error, FILE_VARIABLE};
 const PREFIX: &str = "SESSIOND_";
 
 /// The tables of the file; a variable's name begins with one, or names a key outside of them.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
     "tls",
     "log",
     "limits",
@@ -19,6 +19,7 @@ const SECTIONS: [&str; 8] = [
     "store",
     "upkeep",
     "retention",
+    "search",
 ];
 
 /// Keys outside of the tables.

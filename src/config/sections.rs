@@ -115,6 +115,21 @@ pub struct Upkeep {
     pub interval_s: u64,
 }
 
+/// Search.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Search {
+    /// Whether messages are indexed and can be searched.
+    pub enabled: bool,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self {

@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::id::{EngineId, LogId, Namespace, RequestId, Revision, Seq, SessionId, ThreadId, TurnId};
 use super::outcome::Receipt;
 use super::past_head::PastHead;
-use super::path::Log;
+use super::path::{Log, Span};
 use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
@@ -32,6 +32,8 @@ pub enum Effect {
     RemoveSession(Namespace, SessionId),
     /// Make a log; the parts of its path name other logs from now on.
     OpenLog(Arc<Log>),
+    /// Note that the entries of a log are copies, and where they were first; the note goes with the log.
+    PutCopy(LogId, Vec<Span>),
     /// Add entries at the end of their log.
     Append(Arc<[Entry]>),
     /// Remove a log's entries, or a journal's turns and items, after `after`: at most `SWEEP_ROWS_MAX`

@@ -13,7 +13,7 @@ use super::id::{
 use super::need::Need;
 use super::outcome::Receipt;
 use super::past_head::PastHead;
-use super::path::Log;
+use super::path::{Log, Span};
 use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
@@ -50,6 +50,8 @@ pub enum Answer {
     Log(Option<Arc<Log>>),
     /// To [`Need::References`].
     References(References),
+    /// To [`Need::Originals`]; none where the entries are no copies.
+    Originals(Vec<Span>),
     /// To [`Need::Thread`].
     Thread(Option<Arc<Thread>>),
     /// To [`Need::Turn`].
@@ -79,6 +81,7 @@ pub struct Facts {
     families: HashMap<(Namespace, SessionId), Vec<SessionId>>,
     highest_forks: HashMap<(Namespace, String), Option<u64>>,
     references: HashMap<LogId, References>,
+    originals: HashMap<LogId, Vec<Span>>,
     epochs: HashMap<Namespace, u64>,
     engines: Named<EngineId, Arc<Engine>>,
     resumes: Named<ResumeId, Arc<Resume>>,
@@ -195,6 +198,11 @@ impl Facts {
         self.references.get(&log).cloned().unwrap_or_default()
     }
 
+    /// Where the entries of a log were first, if they are copies.
+    pub fn originals(&self, log: LogId) -> &[Span] {
+        self.originals.get(&log).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether the answer to `need` is known.
     pub fn knows(&self, need: &Need) -> bool {
         match need {
@@ -207,6 +215,7 @@ impl Facts {
                 .all(|id| self.entries.contains_key(&(log.id, id.clone()))),
             Need::Log(id) => self.log(*id).is_some(),
             Need::References(id) => self.references.contains_key(id),
+            Need::Originals(id) => self.originals.contains_key(id),
             Need::Thread(ns, id) => self.thread(ns, id).is_some(),
             Need::Turn(journal, id) => self.turn(*journal, id).is_some(),
             Need::Items(journal, turn, ids) => ids
@@ -235,7 +244,7 @@ impl Facts {
                 .parts()
                 .iter()
                 .all(|part| !self.pending.appended.contains(&part.log)),
-            Need::References(_) => !self.pending.any,
+            Need::References(_) | Need::Originals(_) => !self.pending.any,
             Need::Items(journal, turn, _) => !self.pending.ended_turns.contains(&(*journal, turn.clone())),
         }
     }
@@ -266,6 +275,9 @@ impl Facts {
             }
             (Need::References(id), Answer::References(references)) => {
                 self.references.entry(id).or_insert(references);
+            }
+            (Need::Originals(id), Answer::Originals(spans)) => {
+                self.originals.entry(id).or_insert(spans);
             }
             (Need::Thread(ns, id), Answer::Thread(thread)) => {
                 self.threads.entry((ns, id)).or_insert(thread);
@@ -308,6 +320,7 @@ impl Facts {
     pub fn apply(&mut self, effect: &Effect) {
         self.pending.any = true;
         self.references.clear();
+        self.originals.clear();
         match effect {
             Effect::PutReceipt(ns, id, receipt) => {
                 self.receipts
@@ -385,7 +398,11 @@ impl Facts {
                 self.past_heads.clear();
                 self.pending.dropped_heads = true;
             }
-            Effect::DropRows { .. } | Effect::ReleasePath(_) | Effect::Loosen(..) | Effect::Fasten(_) => {}
+            Effect::PutCopy(..)
+            | Effect::DropRows { .. }
+            | Effect::ReleasePath(_)
+            | Effect::Loosen(..)
+            | Effect::Fasten(_) => {}
         }
     }
 
@@ -404,6 +421,7 @@ impl Facts {
         self.highest_forks.clear();
         self.references.clear();
         self.past_heads.clear();
+        self.originals.clear();
         self.pending = Pending::default();
     }
 

@@ -20,6 +20,33 @@ pub const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Rows a filter that no index serves looks at before the page ends short.
 pub const SCAN_ROWS_MAX: usize = 10_000;
 
+/// Characters of what a search looks for.
+pub const QUERY_CHARS_MAX: usize = 1_024;
+
+/// Words and phrases of what a search looks for.
+pub const QUERY_PHRASES_MAX: usize = 64;
+
+/// The part of a message that is searched: this many bytes of its text, tool inputs and tool outputs.
+pub const SEARCHED_BYTES_MAX: usize = 256 * 1024;
+
+/// The newest matches that an order by relevance compares, and lists.
+pub const RANKED_ROWS_MAX: usize = 1_000;
+
+/// The bytes of messages that a page of a search looks into, unless one message alone is larger.
+pub const SEARCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Logs of a path that a search looks for by an index; a longer path is a filter that no index serves.
+pub const SEARCH_LOGS_MAX: usize = 128;
+
+/// Sessions that share a message, of which the oldest is looked for.
+pub const SHARERS_MAX: usize = 10_000;
+
+/// Messages that one commit of the search index takes.
+pub const INDEX_ROWS_MAX: usize = 1_000;
+
+/// Bytes of messages that one commit of the search index takes, unless one message alone is larger.
+pub const INDEX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Entries that one short commit may carry; more are staged first.
 pub const COMMIT_ENTRIES_MAX: usize = 1_000;
 

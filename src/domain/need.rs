@@ -35,6 +35,8 @@ pub enum Need {
     Log(LogId),
     /// Who names a log, and how far it reaches.
     References(LogId),
+    /// Where the entries of a log were first, if they are copies.
+    Originals(LogId),
     /// A thread.
     Thread(Namespace, ThreadId),
     /// A turn of a journal.
@@ -392,6 +394,9 @@ fn of_upkeep(ns: &Namespace, command: &UpkeepCommand, facts: &Facts, needs: &mut
                 needs.extend(thread.map(|thread| Need::Thread(ns.clone(), thread.clone())));
                 let copied = session.tip.log.strange_parts(to);
                 needs.extend(copied.map(|part| Need::References(part.log)));
+                let copied = session.tip.log.copied(to).into_iter();
+                let spans = copied.flat_map(|(_, spans)| spans);
+                needs.extend(spans.map(|span| Need::Originals(span.log)));
             }
         }
         UpkeepCommand::Stage { log, .. } => {

@@ -117,6 +117,18 @@ impl Log {
         other.path.parts().iter().filter(move |part| !reads(part.log))
     }
 
+    /// The stretches of this log that the path of another one, with the same entries, has as copies: each copy with
+    /// what it is of, oldest first.
+    pub fn copied(&self, other: &Self) -> Vec<(LogId, Vec<Span>)> {
+        let strange: Vec<LogId> = self.strange_parts(other).map(|part| part.log).collect();
+        let starts = std::iter::once(Seq::ZERO).chain(other.path.parts().iter().map(|part| part.to));
+        let parts = starts.zip(other.path.parts());
+        let copies = parts.filter(|(_, part)| strange.contains(&part.log));
+        copies
+            .map(|(start, part)| (part.log, self.spans(start, part.to)))
+            .collect()
+    }
+
     /// The tally at the end of what is inherited.
     pub fn inherited(&self) -> Tally {
         self.path
@@ -148,6 +160,19 @@ impl Log {
             path: Path(parts.into()),
         }
     }
+}
+
+/// Where the entries of a stretch were first, `of_copy` being where those of its log were: nothing if they are no copies.
+pub fn originals(stretch: Span, of_copy: &[Span]) -> Vec<Span> {
+    if of_copy.is_empty() {
+        return vec![stretch];
+    }
+    let overlaps = of_copy.iter().map(|first| Span {
+        log: first.log,
+        after: first.after.max(stretch.after),
+        to: first.to.min(stretch.to),
+    });
+    overlaps.filter(|span| span.after < span.to).collect()
 }
 
 /// A place in a log and the fold up to it: the end of a session, the base of a thread.

@@ -131,6 +131,7 @@ impl Changes {
                 | Effect::DropRows { .. }
                 | Effect::RemoveLog(_)
                 | Effect::ReleasePath(_)
+                | Effect::PutCopy(..)
                 | Effect::Loosen(..)
                 | Effect::Fasten(_)
                 | Effect::PutPastHead(_)

@@ -15,6 +15,7 @@ pub(crate) mod engines;
 pub(crate) mod entries;
 pub(crate) mod forks;
 pub(crate) mod history;
+pub(crate) mod indexing;
 pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod model;
@@ -27,6 +28,7 @@ pub(crate) mod refusals;
 pub(crate) mod resumes;
 pub(crate) mod retention;
 pub(crate) mod saves;
+pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod threads;
 pub(crate) mod upkeep;
@@ -93,6 +95,9 @@ macro_rules! conformance {
                 retention: takes_families_and_spares_what_is_in_use, leaves_alone_what_has_changed,
                     is_written_down_for_retries, knows_the_namespaces;
                 reach: nothing_reachable_is_lost_and_nothing_else_is_kept;
+                search: finds_what_was_said, a_shared_message_is_found_once, copies_are_found_once,
+                    it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,
+                    what_is_swept_leaves, what_is_rewound_away_is_not_found;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

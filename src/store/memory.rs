@@ -7,11 +7,13 @@ use std::ops::Bound::{Excluded, Included};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::search::{self, Found, Indexed, Place};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal,
     Receipt, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
@@ -19,11 +21,12 @@ use crate::domain::{
 };
 
 use super::batch::{Verdict, consider, judge};
-use super::{Child, Chore, Committed, Error, Store};
+use super::{Child, Chore, Committed, Error, Lack, Store};
 
 use tables::Tables;
 
 mod engines;
+mod index;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -48,6 +51,7 @@ impl Store for Memory {
         match judge(&mut Facts::default(), &mut *tables, &proposal, now)? {
             Verdict::Decided(effects, committed) => {
                 effects.into_iter().for_each(|effect| tables.write(effect));
+                tables.index.news.send_modify(|news| *news = news.wrapping_add(1));
                 Ok(committed)
             }
             Verdict::Refused(refusal) => Err(refusal.into()),
@@ -351,6 +355,28 @@ impl Store for Memory {
         let full = rows_within(changed.iter().map(|item| item.body.len()), bound);
         changed.truncate(full);
         Ok(changed)
+    }
+
+    async fn lack(&self, bound: Bound) -> Result<Lack, Error> {
+        Ok(self.tables().lack(bound))
+    }
+
+    async fn index(&self, batch: Vec<Indexed>, _through: Option<Time>) -> Result<(), Error> {
+        self.tables().put_in_index(batch);
+        Ok(())
+    }
+
+    fn index_news(&self) -> watch::Receiver<u64> {
+        self.tables().index.news.subscribe()
+    }
+
+    async fn search(
+        &self,
+        query: &search::Query,
+        after: Option<Place>,
+        bound: Bound,
+    ) -> Result<Found, Error> {
+        Ok(self.tables().search(query, after, bound))
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

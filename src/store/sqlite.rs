@@ -15,25 +15,28 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::ErrorCode;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
 use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
+use crate::domain::search::{self, Found, Indexed, Place};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
     RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
     TurnId,
 };
-use crate::store::{Child, Chore, Committed, Error, Store};
+use crate::store::{Child, Chore, Committed, Error, Lack, Store};
 
 mod answers;
 mod backup;
 mod chores;
 mod columns;
+mod copies;
 mod effects;
 mod engines;
 mod entries;
+mod index;
 mod items;
 mod logs;
 mod open;
@@ -55,6 +58,7 @@ pub use backup::{BackedUp, BackupError, Existing, backup};
 pub use open::OpenError;
 pub use verify::{Opener, Problem, Report, verify};
 
+use index::Index;
 use open::Directory;
 use readers::Readers;
 use writer::Writer;
@@ -67,6 +71,7 @@ pub const READERS_DEFAULT: usize = 4;
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    index: Index,
     ended: Mutex<mpsc::Receiver<Infallible>>,
     _directory: Directory,
 }
@@ -83,13 +88,37 @@ impl Sqlite {
     /// Opens the store in `dir`, making it where it is missing. Blocks; takes milliseconds, also after a
     /// crash.
     pub fn open(dir: &Path, readers: usize) -> Result<Self, OpenError> {
+        Self::over(Directory::take(dir)?, readers)
+    }
+
+    /// Whether there is a store in `dir`.
+    pub fn is_in(dir: &Path) -> bool {
+        open::database(dir).exists()
+    }
+
+    /// The same, the search index removed: it is made anew from the log.
+    pub fn open_without_index(dir: &Path, readers: usize) -> Result<Self, OpenError> {
         let directory = Directory::take(dir)?;
+        index::remove(&directory.index).map_err(|source| OpenError::Io {
+            operation: "removing",
+            path: directory.index.clone(),
+            source,
+        })?;
+        Self::over(directory, readers)
+    }
+
+    fn over(directory: Directory, readers: usize) -> Result<Self, OpenError> {
         let (alive, ended) = mpsc::channel(1);
-        let writer = Writer::start(&directory.database, alive.clone())?;
-        let readers = Readers::start(&directory.database, readers.max(1), &alive)?;
+        let database = &directory.database;
+        let hints = Arc::default();
+        let writer = Writer::start(database, alive.clone(), Arc::clone(&hints))?;
+        let index = Index::start(database, directory.index.clone(), hints, &alive)?;
+        let connections = (0..readers.max(1)).map(|_| open::reader(database));
+        let readers = Readers::start("reader", database, connections, &alive)?;
         Ok(Self {
             writer,
             readers,
+            index,
             ended: Mutex::new(ended),
             _directory: directory,
         })
@@ -100,7 +129,9 @@ impl Drop for Sqlite {
     /// Finishes like [`Store::close`], which waits without blocking its caller.
     fn drop(&mut self) {
         self.readers.close();
+        self.index.close();
         self.writer.close();
+        self.index.join();
         self.readers.join();
         self.writer.join();
     }
@@ -326,6 +357,27 @@ impl Store for Sqlite {
         self.readers.read("reading changed items", job).await
     }
 
+    async fn lack(&self, bound: Bound) -> Result<Lack, Error> {
+        self.index.lack(bound).await
+    }
+
+    async fn index(&self, batch: Vec<Indexed>, through: Option<Time>) -> Result<(), Error> {
+        self.index.put(batch, through).await
+    }
+
+    fn index_news(&self) -> watch::Receiver<u64> {
+        self.index.news()
+    }
+
+    async fn search(
+        &self,
+        query: &search::Query,
+        after: Option<Place>,
+        bound: Bound,
+    ) -> Result<Found, Error> {
+        self.index.search(query.clone(), after, bound).await
+    }
+
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
         self.readers
             .read("looking for chores", move |conn| chores::chores(conn, now, rows))
@@ -338,6 +390,7 @@ impl Store for Sqlite {
 
     async fn close(&self) {
         self.readers.close();
+        self.index.close();
         self.writer.close();
         // Nothing is ever sent: it ends when the last thread has dropped its end.
         let _ = self.ended.lock().await.recv().await;

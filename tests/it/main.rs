@@ -22,6 +22,7 @@ mod requests;
 mod restart;
 mod retention;
 mod saves;
+mod search;
 mod sessions;
 mod shutdown;
 mod threads;

@@ -310,9 +310,9 @@ def resume(sessions, threads, session_id, second):
 
 def refuse(sessions):
     try:
-        sessions.call("SearchMessages", query="river")
+        sessions.call("SearchMessages", query="?!")
     except grpc.RpcError as error:
-        expect("code", error.code(), grpc.StatusCode.UNIMPLEMENTED)
+        expect("code", error.code(), grpc.StatusCode.INVALID_ARGUMENT)
         status = rpc_status.from_call(error)
         expect_some("google.rpc.Status", status)
         infos = []
@@ -320,10 +320,10 @@ def refuse(sessions):
             info = error_details_pb2.ErrorInfo()
             if detail.Unpack(info):
                 infos.append((info.reason, info.domain))
-        expect("ErrorInfo", infos, [("UNIMPLEMENTED", "sessiond")])
+        expect("ErrorInfo", infos, [("FIELD_INVALID", "sessiond")])
     else:
-        raise Mismatch("SearchMessages: got OK, want UNIMPLEMENTED")
-    done("was refused a search, with the reason")
+        raise Mismatch("SearchMessages: got OK, want INVALID_ARGUMENT")
+    done("was refused a search for nothing, with the reason")
 
 
 def check_health(channel):

@@ -10,7 +10,7 @@ use crate::domain::error::Refusal;
 use crate::domain::facts::{Facts, References};
 use crate::domain::id::{LogId, Namespace, Seq, SessionId};
 use crate::domain::outcome::{More, Outcome};
-use crate::domain::path::{Log, Tip};
+use crate::domain::path::{Log, Tip, originals};
 use crate::domain::proposal::UpkeepCommand;
 use crate::domain::session::Session;
 use crate::domain::thread::Thread;
@@ -113,6 +113,12 @@ fn compact(
         append::head(append::Moved::Head(after)),
         Effect::Loosen(from, now),
     ];
+    for (copy, spans) in session.tip.log.copied(to) {
+        let originals = spans
+            .into_iter()
+            .flat_map(|span| originals(span, facts.originals(span.log)));
+        effects.push(Effect::PutCopy(copy, originals.collect()));
+    }
     effects.extend(marked_anew(facts, session, to).map(|thread| Effect::PutThread(Arc::new(thread))));
     Ok(effects)
 }

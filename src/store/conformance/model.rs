@@ -26,6 +26,7 @@ pub(super) use script::doing;
 
 pub(super) mod dice;
 mod script;
+mod search;
 
 /// A run that takes longer is cut short.
 const RUN_MAX: Duration = Duration::from_secs(4);
@@ -146,6 +147,8 @@ impl Run {
                 .iter()
                 .map(|(session, _)| session.clone())
                 .collect();
+            let asked = (&ns, &mut script.dice);
+            search::same_answers(&*self.store, &self.memory, asked, &all, round).await;
             for _ in 0..5 {
                 let query = script.dice.pick(&questions(&ns)).expect("there are some").clone();
                 let order = [Order::UpdateTimeAsc, Order::TitleDesc, Order::CreateTimeDesc];

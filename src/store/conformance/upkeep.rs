@@ -20,12 +20,12 @@ fn events(prefix: &str, count: usize) -> Vec<NewEntry> {
     (0..count).map(|at| f::event(&format!("{prefix}{at}"))).collect()
 }
 
-fn sweeping(log: LogId) -> Proposal {
+pub(crate) fn sweeping(log: LogId) -> Proposal {
     f::to_upkeep(UpkeepCommand::Sweep { log })
 }
 
 /// Runs chores until no more turn up, however long one waits; how many commits that took.
-async fn tidied(desk: &Desk) -> usize {
+pub(crate) async fn tidied(desk: &Desk) -> usize {
     for commits in 0..1_000 {
         if desk.chores().await.is_empty() {
             desk.pass(STAGING_LIFE);
@@ -306,7 +306,11 @@ pub(crate) async fn compacting(
 }
 
 /// Does both, and returns the second.
-async fn compacted(desk: &Desk, session: &Session, copied: std::ops::Range<usize>) -> UpkeepCommand {
+pub(crate) async fn compacted(
+    desk: &Desk,
+    session: &Session,
+    copied: std::ops::Range<usize>,
+) -> UpkeepCommand {
     let [stage, compact] = compacting(&*desk.store, session, copied, [desk.log(), desk.log()]).await;
     desk.done(f::to_upkeep(stage)).await;
     desk.done(f::to_upkeep(compact.clone())).await;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::index::Index;
 use crate::domain::facts::{Answer, References};
 use crate::domain::limits::{
     CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_BYTES_MAX, SWEEP_ROWS_MAX,
 };
-use crate::domain::path::PARTS_SOFT_MAX;
+use crate::domain::path::{PARTS_SOFT_MAX, Span};
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
 use crate::domain::{
@@ -32,6 +33,9 @@ pub(super) struct Tables {
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
     pub(super) resumes: BTreeMap<(Namespace, ResumeId), Arc<Resume>>,
+    /// Where the entries of copies were first.
+    pub(super) copies: BTreeMap<LogId, Vec<Span>>,
+    pub(super) index: Index,
     pub(super) past_heads: BTreeMap<(Namespace, SessionId, Revision), Arc<PastHead>>,
 }
 
@@ -45,6 +49,7 @@ impl Answers for Tables {
             Need::Entries(log, to, ids) => Answer::Entries(self.known(log, *to, ids)),
             Need::Log(id) => Answer::Log(self.logs.get(id).cloned()),
             Need::References(id) => Answer::References(self.references(*id)),
+            Need::Originals(id) => Answer::Originals(self.copies.get(id).cloned().unwrap_or_default()),
             Need::Thread(ns, id) => Answer::Thread(self.threads.get(&(ns.clone(), id.clone())).cloned()),
             Need::Turn(journal, id) => Answer::Turn(self.turns.get(&(*journal, id.clone())).cloned()),
             Need::Items(journal, turn, ids) => Answer::Items(self.item_marks(*journal, turn, ids)),
@@ -79,8 +84,10 @@ impl Tables {
             Effect::RemoveLog(id) => {
                 self.logs.remove(&id);
                 self.released.remove(&id);
+                self.copies.remove(&id);
             }
             Effect::ReleasePath(id) => drop(self.released.insert(id)),
+            Effect::PutCopy(copy, originals) => drop(self.copies.insert(copy, originals)),
             Effect::Loosen(id, since) => drop(self.loose.insert(id, since)),
             Effect::Fasten(id) => drop(self.loose.remove(&id)),
             Effect::PutThread(thread) => {
@@ -122,6 +129,19 @@ impl Tables {
 
     pub(super) fn entry(&self, log: &Log, seq: Seq) -> Option<&Entry> {
         self.entries.get(&(log.holder(seq), seq))
+    }
+
+    pub(super) fn entry_in(&self, log: LogId, seq: Seq) -> Option<&Entry> {
+        self.entries.get(&(log, seq))
+    }
+
+    /// Entries that lie in a log itself.
+    pub(super) fn own_entries(&self, log: LogId, after: Seq, to: Seq) -> Vec<Entry> {
+        if after >= to {
+            return Vec::new();
+        }
+        let own = self.entries.range((log, after.next())..=(log, to));
+        own.map(|(_, entry)| entry.clone()).collect()
     }
 
     pub(super) fn entries_of(&self, log: &Log, after: Seq, to: Seq) -> Vec<Entry> {

@@ -64,6 +64,7 @@ impl Batched {
     fn write(&self, batch: &mut Batch) {
         let mut tables = self.memory.tables();
         batch.effects.drain(..).for_each(|effect| tables.write(effect));
+        tables.index.news.send_modify(|news| *news = news.wrapping_add(1));
         batch.facts.settle(ROWS_KEPT);
         batch.decided = 0;
     }
@@ -240,6 +241,27 @@ impl Store for Batched {
         bound: Bound,
     ) -> Result<Vec<Item>, Error> {
         self.written().changed_items(journal, query, bound).await
+    }
+
+    async fn lack(&self, bound: Bound) -> Result<Lack, Error> {
+        self.written().lack(bound).await
+    }
+
+    async fn index(&self, batch: Vec<Indexed>, through: Option<Time>) -> Result<(), Error> {
+        self.written().index(batch, through).await
+    }
+
+    fn index_news(&self) -> watch::Receiver<u64> {
+        self.memory.index_news()
+    }
+
+    async fn search(
+        &self,
+        query: &search::Query,
+        after: Option<Place>,
+        bound: Bound,
+    ) -> Result<Found, Error> {
+        self.written().search(query, after, bound).await
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::Stored;
-use super::{engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
 use crate::domain::facts::Answer;
 use crate::domain::{Need, Outcome, Proposal, Time};
 use crate::store::Error;
@@ -40,6 +40,7 @@ impl Answers for Asked<'_> {
             Need::Entries(log, to, ids) => Answer::Entries(entries::places(conn, log, *to, ids)?),
             Need::Log(id) => Answer::Log(logs::log(conn, *id)?),
             Need::References(id) => Answer::References(logs::references(conn, *id)?),
+            Need::Originals(id) => Answer::Originals(copies::originals(conn, *id)?),
             Need::Thread(ns, id) => {
                 let thread = threads::thread(conn, ns, id)?;
                 thread.iter().for_each(|thread| self.stored.has_thread(thread));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::{Change, Stored};
-use super::{engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
 use crate::domain::{Effect, Namespace, Session, SessionId, Thread, ThreadId};
 use crate::store::record::tally;
 
@@ -35,6 +35,12 @@ pub(super) fn write(conn: &Connection, effects: &[Effect], stored: &Stored) -> r
 }
 
 impl Heads {
+    /// The sessions that were written.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &(Namespace, SessionId)> {
+        let written = self.sessions.iter().filter(|(_, session)| session.is_some());
+        written.map(|(name, _)| name)
+    }
+
     /// Tells `stored` that these are stored now.
     pub(super) fn settle(self, stored: &mut Stored) {
         for ((ns, id), session) in self.sessions {
@@ -75,8 +81,12 @@ fn write_all(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite
             Effect::OpenLog(log) => logs::open(conn, log)?,
             Effect::Append(new) => entries::append(conn, new)?,
             Effect::DropRows { log, after } => logs::drop_rows(conn, *log, *after)?,
-            Effect::RemoveLog(id) => logs::remove(conn, *id)?,
+            Effect::RemoveLog(id) => {
+                logs::remove(conn, *id)?;
+                copies::remove(conn, *id)?;
+            }
             Effect::ReleasePath(id) => logs::release(conn, *id)?,
+            Effect::PutCopy(copy, originals) => copies::put(conn, *copy, originals)?,
             Effect::Loosen(id, since) => logs::loosen(conn, *id, *since)?,
             Effect::Fasten(id) => logs::fasten(conn, *id)?,
             Effect::PutPastHead(head) => past_heads::put(conn, head)?,

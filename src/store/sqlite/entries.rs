@@ -72,6 +72,39 @@ pub(super) fn by_id(conn: &Connection, tip: &Tip, id: &EntryId) -> Result<Option
         .map_or(Ok(None), |seq| entry(conn, tip.log.holder(*seq), *seq))
 }
 
+/// Messages of one stretch, as many as there is room for, and how far they go; those that cannot be read are left out.
+pub(super) fn messages(conn: &Connection, span: Span, room: &mut Room) -> Result<(Vec<Entry>, Seq), Error> {
+    let failed = failed("reading what is not indexed");
+    let sql = "SELECT log, seq, entry_id, kind, flags, create_time, preview, tally, digest, body \
+               FROM entries WHERE log = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let values = params![span.log.0.as_bytes(), column(span.after.0), column(span.to.0)];
+    let mut rows = statement.query(values).map_err(&failed)?;
+    let (mut messages, mut at) = (Vec::new(), span.after);
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let columns = Columns(row);
+        let seq = columns.integer(1).and_then(number).map(Seq);
+        let seq = seq.map_err(|damage| damaged(span.log, at, damage))?;
+        let read = || -> Result<Option<Entry>, Damage> {
+            let meta = read_meta(columns)?;
+            match meta.mark.role {
+                Some(_) => Ok(Some(with_body(meta, columns.blob(BODY)?.to_vec())?)),
+                None => Ok(None),
+            }
+        };
+        let message = read().unwrap_or_else(|damage| {
+            tracing::warn!(log = %span.log, %seq, %damage, "a damaged entry is not indexed");
+            None
+        });
+        if !room.take(message.as_ref().map_or(0, |message| message.body.len())) {
+            return Ok((messages, at));
+        }
+        messages.extend(message);
+        at = seq;
+    }
+    Ok((messages, span.to))
+}
+
 /// Where these entries lie among those of a log up to `to`.
 pub(super) fn places(
     conn: &Connection,
@@ -247,7 +280,8 @@ impl Pages {
     }
 }
 
-fn entry(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<Entry>, Error> {
+/// One entry; `None`: it was swept.
+pub(super) fn entry(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<Entry>, Error> {
     let range = Range {
         after: Seq(seq.0.saturating_sub(1)),
         to: seq,

@@ -13,11 +13,14 @@ use super::schema::{self, APPLICATION_ID, known_version};
 /// The database within the directory.
 const DATABASE: &str = "sessiond.db";
 
+/// The search index beside it.
+const INDEX: &str = "search.db";
+
 /// The file whose lock says that a process has the directory.
 const LOCK: &str = "sessiond.lock";
 
 /// How long a statement waits for another connection of this process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages in the write-ahead log before a commit copies them back: 64 MiB. At SQLite's own 1,000 appends
 /// go half as fast.
@@ -30,7 +33,7 @@ const WRITER_CACHE_KIB: i32 = 32_768;
 const READER_CACHE_KIB: i32 = 8_192;
 
 /// Statements that a connection keeps prepared.
-const STATEMENTS_KEPT: usize = 128;
+pub(super) const STATEMENTS_KEPT: usize = 128;
 
 /// Bytes of a database file that tell what it is.
 const HEADER_BYTES: u64 = 100;
@@ -104,6 +107,8 @@ pub enum OpenError {
 pub(super) struct Directory {
     /// Its database.
     pub(super) database: PathBuf,
+    /// Its search index, which may not be there.
+    pub(super) index: PathBuf,
     _lock: File,
 }
 
@@ -126,7 +131,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { lock: path }),
             Err(TryLockError::Error(source)) => return Err(io("locking", &path)(source)),
         }
-        let database = dir.join(DATABASE);
+        let database = database(dir);
         check_header(&database)?;
         drop(private_file().open(&database).map_err(io("opening", &database))?);
         #[cfg(unix)]
@@ -135,9 +140,15 @@ impl Directory {
             .map_err(io("syncing", dir))?;
         Ok(Self {
             database,
+            index: dir.join(INDEX),
             _lock: lock,
         })
     }
+}
+
+/// Where the database of a directory is.
+pub(super) fn database(dir: &Path) -> PathBuf {
+    dir.join(DATABASE)
 }
 
 /// The connection that writes. The file has the newest schema then.

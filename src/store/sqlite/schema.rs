@@ -74,6 +74,11 @@ CREATE TABLE log_edges (
     part_log BLOB NOT NULL, log BLOB NOT NULL, to_seq INTEGER NOT NULL,
     PRIMARY KEY (part_log, log)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE log_copies (
+    original BLOB NOT NULL, copy BLOB NOT NULL, after_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL,
+    PRIMARY KEY (original, copy, after_seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX log_copies_by_copy ON log_copies (copy);
 CREATE TABLE loose (
     log BLOB NOT NULL PRIMARY KEY, since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

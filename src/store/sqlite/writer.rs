@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::index::Hints;
 use super::open::{self, OpenError};
 use super::{Alive, Closed};
 use crate::domain::{Proposal, Time};
@@ -58,11 +59,11 @@ enum NotWritten {
 
 impl Writer {
     /// Opens the database `file` and starts the thread.
-    pub(super) fn start(file: &Path, alive: Alive) -> Result<Self, OpenError> {
+    pub(super) fn start(file: &Path, alive: Alive, hints: Arc<Hints>) -> Result<Self, OpenError> {
         let conn = open::writer(file)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let broken = Arc::new(AtomicBool::new(false));
-        let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), alive);
+        let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), (alive, hints));
         let thread = thread::Builder::new().name("sessiond-writer".to_owned());
         let thread = thread
             .spawn(move || batches.run())

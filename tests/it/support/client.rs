@@ -79,6 +79,7 @@ calls! {
         get_resume(GetResumeRequest) -> GetResumeResponse;
         cancel_resume(CancelResumeRequest) -> CancelResumeResponse;
         list_resumes(ListResumesRequest) -> ListResumesResponse;
+        search_messages(SearchMessagesRequest) -> SearchMessagesResponse;
     }
     threads {
         create_thread(CreateThreadRequest) -> CreateThreadResponse;

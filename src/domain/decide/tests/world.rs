@@ -198,6 +198,7 @@ impl World {
                     ..References::default()
                 })
             }
+            Need::Originals(_) => Answer::Originals(Vec::new()),
             Need::Thread(_, id) => Answer::Thread(self.threads.get(id).cloned()),
             Need::Turn(journal, id) => Answer::Turn(self.turns.get(&(*journal, id.clone())).cloned()),
             Need::Items(journal, turn, ids) => {
@@ -287,6 +288,7 @@ impl World {
             | Effect::DropRows { .. }
             | Effect::RemoveLog(_)
             | Effect::ReleasePath(_)
+            | Effect::PutCopy(..)
             | Effect::Loosen(..)
             | Effect::Fasten(_) => {}
         }

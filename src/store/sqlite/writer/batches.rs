@@ -14,9 +14,10 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::weight::weight;
 use super::{Job, NotWritten, Pending, Reply};
-use crate::domain::{Effect, Facts};
+use crate::domain::{Effect, Facts, LogId, Time};
 use crate::store::batch::{Verdict, judge};
 use crate::store::sqlite::answers::Asked;
+use crate::store::sqlite::index::Hints;
 use crate::store::sqlite::open::{self, OpenError};
 use crate::store::sqlite::stored::Stored;
 use crate::store::sqlite::{Alive, effects};
@@ -46,6 +47,8 @@ pub(super) struct Batches {
     broken: Arc<AtomicBool>,
     facts: Facts,
     stored: Stored,
+    /// What is to be indexed.
+    hints: Arc<Hints>,
     last: Last,
     _alive: Alive,
 }
@@ -62,6 +65,8 @@ struct Last {
 struct Round {
     effects: Vec<Effect>,
     answers: Vec<(Reply, Result<Committed, Error>)>,
+    /// The time of the oldest that was decided.
+    oldest: Option<Time>,
 }
 
 impl Batches {
@@ -70,7 +75,7 @@ impl Batches {
         conn: Connection,
         queue: mpsc::Receiver<Job>,
         broken: Arc<AtomicBool>,
-        alive: Alive,
+        (alive, hints): (Alive, Arc<Hints>),
     ) -> Self {
         let (facts, stored) = (Facts::default(), Stored::default());
         Self {
@@ -80,6 +85,7 @@ impl Batches {
             broken,
             facts,
             stored,
+            hints,
             last: Last::default(),
             _alive: alive,
         }
@@ -176,6 +182,7 @@ impl Batches {
             let answer = match judge(&mut self.facts, &mut asked, &pending.proposal, pending.now) {
                 Ok(Verdict::Decided(effects, committed)) => {
                     round.effects.extend(effects);
+                    round.oldest = round.oldest.into_iter().chain([pending.now]).min();
                     Ok(committed)
                 }
                 Ok(Verdict::Refused(refusal)) => Err(refusal.into()),
@@ -197,7 +204,13 @@ impl Batches {
         };
         if !round.effects.is_empty() {
             match effects::write(conn, &round.effects, &self.stored) {
-                Ok(heads) => heads.settle(&mut self.stored),
+                Ok(heads) => {
+                    if let Some(oldest) = round.oldest {
+                        // Before anybody is answered: who knows of a write may ask whether it is indexed.
+                        self.hints.note(heads.sessions(), lost(&round.effects), oldest);
+                    }
+                    heads.settle(&mut self.stored);
+                }
                 Err(error) => {
                     self.broken.store(true, Ordering::Release);
                     tracing::error!(%error, proposals = round.answers.len(), "a batch could not be written");
@@ -284,6 +297,14 @@ impl Batches {
             tracing::warn!(%error, "the database could not be closed");
         }
     }
+}
+
+/// Logs that have lost entries.
+fn lost(effects: &[Effect]) -> impl Iterator<Item = LogId> {
+    effects.iter().filter_map(|effect| match effect {
+        Effect::DropRows { log, .. } | Effect::RemoveLog(log) => Some(*log),
+        _ => None,
+    })
 }
 
 fn refuse(reply: Reply, why: NotWritten) {
