@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod formats;
 pub mod pb;
 pub mod server;
 pub mod service;
