@@ -35,6 +35,7 @@ mod tail;
 mod term;
 mod threads;
 mod transcript;
+mod transfer;
 mod tree;
 mod when;
 
@@ -76,6 +77,8 @@ enum Command {
     Watch(resume::Watch),
     Resumes(resume::Resumes),
     Cancel(resume::Cancel),
+    Export(transfer::Export),
+    Import(transfer::Import),
     Rm(remove::Rm),
     Restore(remove::Restore),
     Threads(threads::Threads),
@@ -142,6 +145,8 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Watch(watch) => watch.run(screen).await,
             Command::Resumes(resumes) => resumes.run(screen).await,
             Command::Cancel(cancel) => cancel.run(screen).await,
+            Command::Export(export) => export.run(screen).await,
+            Command::Import(import) => import.run(screen).await,
             Command::Rm(rm) => rm.run(screen).await,
             Command::Restore(restore) => restore.run(screen).await,
             Command::Threads(threads) => threads.run(screen).await,

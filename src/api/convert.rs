@@ -20,6 +20,7 @@ pub(super) mod mask;
 pub(super) mod resume;
 pub(super) mod session;
 pub(super) mod thread;
+pub(super) mod transfer;
 
 /// An id that may be absent. One that is there but empty is no id.
 fn optional<T>(

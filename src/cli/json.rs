@@ -29,8 +29,8 @@ macro_rules! named {
 }
 
 named! {
-    AppendEntriesResponse Engine Entry ForkSessionResponse Item Message ResumeProgress RewindSessionResponse
-    SaveSessionResponse Session SessionNode SessionRevision SnapshotFromEngineResponse Thread Turn
+    AppendEntriesResponse Engine Entry ForkSessionResponse ImportSessionResponse Item Message ResumeProgress
+    RewindSessionResponse SaveSessionResponse Session SessionNode SessionRevision SnapshotFromEngineResponse Thread Turn
 }
 
 // What the demo prints as calls to make by hand.

@@ -16,11 +16,13 @@ use super::turn::{NewItem, Status};
 use super::usage::Usage;
 
 mod engine;
+mod import;
 mod resume;
 mod rewind;
 mod snapshot;
 
 pub use engine::EngineCommand;
+pub use import::{Import, Imported, Place, Restored, Used};
 pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
 pub use rewind::Rewind;
 pub use snapshot::{Cut, Said, Snapshot};
@@ -112,6 +114,8 @@ pub enum SessionCommand {
     Fork(Box<Fork>),
     /// Drop entries from its end, or return to a head that it has left.
     Rewind(Box<Rewind>),
+    /// Make the sessions of a transcript visible.
+    Import(Box<Import>),
 }
 
 /// How a session is deleted.

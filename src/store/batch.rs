@@ -88,7 +88,7 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
                 .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
         Outcome::Resume { resume: id } => resume = facts.resume(ns, id).flatten().cloned(),
-        Outcome::Engine { .. } | Outcome::Kept { .. } => {}
+        Outcome::Imported(_) | Outcome::Engine { .. } | Outcome::Kept { .. } => {}
     }
     Committed {
         outcome,

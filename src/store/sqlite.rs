@@ -22,7 +22,7 @@ use crate::domain::fork::Count;
 use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, PastHead, Proposal, Receipt, RequestId,
-    Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn, TurnId,
+    Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Tip, Turn, TurnId,
 };
 use crate::store::{Child, Chore, Committed, Error, Store};
 
@@ -118,6 +118,15 @@ impl Store for Sqlite {
         let (ns, id) = (ns.clone(), id.clone());
         self.readers
             .read("reading a session", move |conn| sessions::session(conn, &ns, &id))
+            .await
+    }
+
+    async fn imported(&self, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error> {
+        let (ns, source) = (ns.clone(), source.clone());
+        self.readers
+            .read("looking for the sessions of a source", move |conn| {
+                sessions::imported(conn, &ns, &source)
+            })
             .await
     }
 

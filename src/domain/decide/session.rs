@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ruling, append, deletion, fork, rewind, save, snapshot};
+use super::{Ruling, append, deletion, fork, import, rewind, save, snapshot};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Noun, Refusal};
 use crate::domain::facts::Facts;
@@ -31,6 +31,7 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &SessionCommand, no
         SessionCommand::Snapshot(snapshot) => snapshot::snapshot(facts, ns, snapshot, now),
         SessionCommand::Fork(fork) => fork::fork(facts, ns, fork, now),
         SessionCommand::Rewind(rewind) => rewind::rewind(facts, ns, rewind, now),
+        SessionCommand::Import(import) => import::import(facts, ns, import, now),
     }
 }
 
@@ -116,6 +117,7 @@ fn create(facts: &Facts, ns: &Namespace, id: &SessionId, log: LogId, draft: &Dra
         thread: None,
         origin: None,
         parent: draft.parent.clone(),
+        source: None,
         usage_total: None,
         inherited_cost_micros: 0,
         incomplete_turn: false,

@@ -1,0 +1,1 @@
+//! What is written is read back, and what cannot be read is said.
