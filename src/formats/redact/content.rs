@@ -262,6 +262,6 @@ mod tests {
             ..pb::Message::default()
         };
         let preview = preview(&said.encode_to_vec().into()).unwrap();
-        assert!(preview.ends_with(" sk-[redac"), "{preview}");
+        assert!(preview.ends_with(" sk-[reda"), "{preview}");
     }
 }
