@@ -292,7 +292,7 @@ impl SessionService for Sessions {
         let mut parts = request.into_inner();
         let first = parts.message().await?.unwrap_or_default();
         let (ns, named, header) = transfer::opening(first)?;
-        let header = match transfer::header(header) {
+        let header = match transfer::header(&header) {
             Ok(header) => header,
             Err(refused) => return Err(self.refused(&ns, named, refused).await?),
         };

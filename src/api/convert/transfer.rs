@@ -60,7 +60,7 @@ pub(in crate::api) fn opening(
 }
 
 /// What is imported and where it goes.
-pub(in crate::api) fn header(header: pb::ImportHeader) -> Result<Import, Status> {
+pub(in crate::api) fn header(header: &pb::ImportHeader) -> Result<Import, Status> {
     match pb::ImportFormat::try_from(header.format) {
         Ok(pb::ImportFormat::Jsonl) => {}
         Ok(

@@ -4,6 +4,7 @@
 //! back. A fact that cannot be used is left out alone, and said.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ impl Facts {
         let id = usable.id(&self.session_id, "session_id");
         let parent = usable.id(&self.parent_session_id, "parent_session_id");
         if parent.is_some() && parent == id {
-            usable.problem("parent_session_id: is the session itself");
+            usable.problem(&"parent_session_id: is the session itself");
         }
         let update_time = usable.time(self.update_time.as_deref(), "update_time");
         let archive_time = usable.time(self.archive_time.as_deref(), "archive_time");
@@ -183,13 +184,13 @@ struct Usable<'a> {
 }
 
 impl Usable<'_> {
-    fn problem(&mut self, problem: impl ToString) {
-        self.problems.push(format!("session.{}", problem.to_string()));
+    fn problem(&mut self, problem: &impl fmt::Display) {
+        self.problems.push(format!("session.{problem}"));
     }
 
     fn unless<T: Default>(&mut self, checked: Result<T, Invalid>) -> T {
         checked.unwrap_or_else(|invalid| {
-            self.problem(invalid);
+            self.problem(&invalid);
             T::default()
         })
     }
@@ -204,7 +205,7 @@ impl Usable<'_> {
     fn time(&mut self, text: Option<&str>, field: &str) -> Option<Time> {
         let time = text.map(|text| time_of(text, field)).transpose();
         time.unwrap_or_else(|problem| {
-            self.problem(problem);
+            self.problem(&problem);
             None
         })
     }

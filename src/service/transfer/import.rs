@@ -187,7 +187,7 @@ impl<'a> Importer<'a> {
             return Ok(());
         }
         for problem in &head.problems {
-            self.problem(number, problem);
+            self.problem(number, problem.as_str());
         }
         let first = self.begun == 1;
         let id = self
@@ -325,10 +325,10 @@ impl<'a> Importer<'a> {
         self.publish(Some(call)).await
     }
 
-    fn problem(&mut self, line: u64, reason: impl ToString) {
+    fn problem(&mut self, line: u64, reason: impl Into<String>) {
         let problems = &mut self.sum.problems;
         let reason = match problems.len() {
-            0..IMPORT_PROBLEMS_MAX => reason.to_string(),
+            0..IMPORT_PROBLEMS_MAX => reason.into(),
             IMPORT_PROBLEMS_MAX => String::from("and further lines were left out"),
             _ => return,
         };

@@ -38,7 +38,7 @@ enum State<'a> {
     /// It is compared.
     Comparing(Comparison),
     /// It is written.
-    Writing(Place, Box<Staging<'a>>),
+    Writing(Box<(Place, Staging<'a>)>),
 }
 
 /// What an entry was.
@@ -84,7 +84,7 @@ impl<'a> Section<'a> {
         } = target;
         let state = if living.is_empty() {
             let staging = Staging::onto(service, namespace.clone(), None);
-            State::Writing(Place::New { id: id.clone() }, Box::new(staging))
+            State::Writing(Box::new((Place::New { id: id.clone() }, staging)))
         } else {
             State::Comparing(Comparison::with(living))
         };
@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
             from: session.tip.clone(),
         };
         let staging = Staging::onto(self.service, self.namespace.clone(), Some(&session.tip));
-        self.state = State::Writing(place, Box::new(staging));
+        self.state = State::Writing(Box::new((place, staging)));
     }
 
     async fn branch_off(&mut self, session: &Session, at: Seq) -> Result<(), Error> {
@@ -155,7 +155,7 @@ impl<'a> Section<'a> {
             preview,
             id: SessionId::from_uuid(self.service.fresh_id()),
         };
-        self.state = State::Writing(place, Box::new(staging));
+        self.state = State::Writing(Box::new((place, staging)));
         Ok(())
     }
 
@@ -163,12 +163,12 @@ impl<'a> Section<'a> {
     async fn holds(&mut self, id: &EntryId) -> Result<bool, Error> {
         match &self.state {
             State::Comparing(comparison) => comparison.has(self.service, id).await,
-            State::Writing(..) => {
+            State::Writing(_) => {
                 self.write_batch().await?;
-                let State::Writing(_, staging) = &self.state else {
+                let State::Writing(writing) = &self.state else {
                     return Ok(false);
                 };
-                let known = known(self.service, staging, std::slice::from_ref(id)).await?;
+                let known = known(self.service, &writing.1, std::slice::from_ref(id)).await?;
                 Ok(known.contains(id))
             }
         }
@@ -176,9 +176,10 @@ impl<'a> Section<'a> {
 
     /// Stages what has come together, less what is there already.
     async fn write_batch(&mut self) -> Result<(), Error> {
-        let State::Writing(_, staging) = &mut self.state else {
+        let State::Writing(writing) = &mut self.state else {
             return Ok(());
         };
+        let staging = &mut writing.1;
         let ids: Vec<EntryId> = self.batch.iter().map(|entry| entry.id.clone()).collect();
         let mut known = known(self.service, staging, &ids).await?;
         self.batch_bytes = 0;
@@ -209,7 +210,7 @@ impl<'a> Section<'a> {
                 let session = comparison.best().map(|session| session.id.clone());
                 return Ok(there(session.unwrap_or(self.id)));
             }
-            State::Writing(place, staging) => (place, staging),
+            State::Writing(writing) => *writing,
         };
         let id = match &place {
             Place::New { id } | Place::Branch { id, .. } => id.clone(),
