@@ -39,6 +39,7 @@ mod tail;
 mod term;
 mod threads;
 mod transcript;
+mod transfer;
 mod tree;
 mod when;
 
@@ -81,6 +82,8 @@ enum Command {
     Watch(resume::Watch),
     Resumes(resume::Resumes),
     Cancel(resume::Cancel),
+    Export(transfer::Export),
+    Import(transfer::Import),
     Rm(remove::Rm),
     Restore(remove::Restore),
     Prune(prune::Prune),
@@ -152,6 +155,8 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Watch(watch) => watch.run(screen).await,
             Command::Resumes(resumes) => resumes.run(screen).await,
             Command::Cancel(cancel) => cancel.run(screen).await,
+            Command::Export(export) => export.run(screen).await,
+            Command::Import(import) => import.run(screen).await,
             Command::Rm(rm) => rm.run(screen).await,
             Command::Restore(restore) => restore.run(screen).await,
             Command::Prune(prune) => prune.run(screen).await,

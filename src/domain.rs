@@ -46,8 +46,8 @@ pub use entry::{Digest, Entry, EntryMeta, Kind, Mark, NewEntry};
 pub use error::{Invalid, Noun, Refusal};
 pub use facts::Facts;
 pub use id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
-    TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
+    ThreadId, TurnId,
 };
 pub use limits::Limits;
 pub use message::{CallKey, MessageFacts, Role};

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, Seq, Session, SessionId,
-    Time, Tip,
+    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, RequestId, Seq, Session,
+    SessionId, Time, Tip,
 };
 use crate::engine;
 use crate::store::{self, Committed, Store};
@@ -40,6 +40,7 @@ pub mod search;
 pub mod sessions;
 pub mod snapshots;
 pub mod threads;
+pub mod transfer;
 pub mod trees;
 pub mod watches;
 
@@ -186,6 +187,11 @@ impl Service {
     pub async fn reused(&self, ns: &Namespace, request: &Request) -> Result<bool, Error> {
         let receipt = self.store.receipt(ns, &request.id).await?;
         Ok(receipt.is_some_and(|receipt| receipt.fingerprint != request.fingerprint))
+    }
+
+    /// Whether the request_id was used at all.
+    pub async fn is_used(&self, ns: &Namespace, id: &RequestId) -> Result<bool, Error> {
+        Ok(self.store.receipt(ns, id).await?.is_some())
     }
 
     fn fresh_log(&self) -> LogId {

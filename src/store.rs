@@ -31,8 +31,8 @@ use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, Thre
 use crate::domain::search::{self, Found, Indexed, Place, Unindexed};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
-    Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
-    Turn, TurnId,
+    Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time,
+    Tip, Turn, TurnId,
 };
 
 pub mod batch;
@@ -179,6 +179,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A session, deleted ones included.
     async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error>;
+
+    /// The sessions that were imported from a source, by id, at most `IMPORT_BRANCHES_MAX` + 1.
+    async fn imported(&self, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error>;
 
     /// A page of sessions after `after`, in the query's order. It may be short, with a key, after
     /// `SCAN_ROWS_MAX` rows that the filters turned away.

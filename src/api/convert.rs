@@ -22,6 +22,7 @@ pub(super) mod retention;
 pub(super) mod search;
 pub(super) mod session;
 pub(super) mod thread;
+pub(super) mod transfer;
 
 /// An id that may be absent. One that is there but empty is no id.
 fn optional<T>(

@@ -175,8 +175,8 @@ macro_rules! listings {
 }
 
 scoped!(
-    GetSessionRequest ReadMessagesRequest GetThreadRequest GetResumeRequest WatchResumeRequest WatchSessionRequest
-    WatchThreadRequest
+    GetSessionRequest ReadMessagesRequest ExportSessionRequest GetThreadRequest GetResumeRequest WatchResumeRequest
+    WatchSessionRequest WatchThreadRequest
 );
 listings!(
     ListSessionsRequest ListEntriesRequest ListThreadsRequest ListItemsRequest ListResumesRequest ListEnginesRequest
@@ -191,7 +191,7 @@ mutations!(
 
 subjects!("session.id", request => &request.session_id,
     GetSessionRequest DeleteSessionRequest UndeleteSessionRequest AppendEntriesRequest ListEntriesRequest
-    ReadMessagesRequest ForkSessionRequest ResumeRequest RewindSessionRequest ListRevisionsRequest
+    ReadMessagesRequest ForkSessionRequest ExportSessionRequest ResumeRequest RewindSessionRequest ListRevisionsRequest
     GetSessionTreeRequest WatchSessionRequest
 );
 subjects!("session.id", request => request.session_id.as_deref().unwrap_or_default(), CreateSessionRequest);

@@ -1,15 +1,17 @@
 //! `sessiond.v1.SessionService`.
 
+use futures_util::stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::body::value;
 use crate::domain::id::Revision;
 use crate::domain::proposal::Deletion;
-use crate::domain::{ResumeId, Seq, SessionId};
+use crate::domain::{Namespace, Refusal, ResumeId, Seq, SessionId};
 use crate::pb;
 use crate::pb::session_service_server::SessionService;
+use crate::service::transfer::Named;
 
-use super::convert::{self, entry, fork, history, resume, retention, search, session};
+use super::convert::{self, entry, fork, history, resume, retention, search, session, transfer};
 use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
@@ -284,6 +286,36 @@ impl SessionService for Sessions {
         }))
     }
 
+    type ExportSessionStream = Responses<pb::ExportSessionResponse>;
+
+    async fn export_session(
+        &self,
+        request: Request<pb::ExportSessionRequest>,
+    ) -> Answer<Self::ExportSessionStream> {
+        let (ns, request) = frame::read(request)?;
+        let pieces = self
+            .service
+            .export_session(&ns, transfer::export(&request)?)
+            .await?;
+        Ok(responses(pieces, |chunk| pb::ExportSessionResponse { chunk }))
+    }
+
+    async fn import_session(
+        &self,
+        request: Request<Streaming<pb::ImportSessionRequest>>,
+    ) -> Answer<pb::ImportSessionResponse> {
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.unwrap_or_default();
+        let (ns, named, header) = transfer::opening(first)?;
+        let header = match transfer::header(&header) {
+            Ok(header) => header,
+            Err(refused) => return Err(self.refused(&ns, named, refused).await?),
+        };
+        let pieces = parts.map(|part| transfer::piece(part?));
+        let imported = self.service.import_session(ns, named, header, pieces).await?;
+        Ok(Response::new(imported.into()))
+    }
+
     async fn rewind_session(
         &self,
         request: Request<pb::RewindSessionRequest>,
@@ -372,22 +404,19 @@ impl SessionService for Sessions {
             indexed_through: Some(value::timestamp(hits.indexed_through)),
         }))
     }
+}
 
-    // What this version does not do yet.
-
-    type ExportSessionStream = Responses<pb::ExportSessionResponse>;
-
-    async fn export_session(
-        &self,
-        _: Request<pb::ExportSessionRequest>,
-    ) -> Answer<Self::ExportSessionStream> {
-        Err(status::unimplemented("ExportSession"))
-    }
-
-    async fn import_session(
-        &self,
-        _: Request<Streaming<pb::ImportSessionRequest>>,
-    ) -> Answer<pb::ImportSessionResponse> {
-        Err(status::unimplemented("ImportSession"))
+impl Sessions {
+    /// An import whose header says no. A request_id is looked up before every other check, and no such import ever was.
+    async fn refused(&self, ns: &Namespace, named: Option<Named>, refused: Status) -> Result<Status, Status> {
+        let used = match named {
+            Some(named) => self.service.is_used(ns, &named.id).await?,
+            None => false,
+        };
+        Ok(if used {
+            Refusal::RequestIdReused.into()
+        } else {
+            refused
+        })
     }
 }

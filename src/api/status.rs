@@ -193,6 +193,14 @@ pub fn unimplemented(what: &str) -> Status {
         .finish()
 }
 
+/// The format `name` is not read or written by this version.
+pub fn format_unimplemented(name: &str) -> Status {
+    let message = format!("the format {name} is not implemented");
+    Draft::new(Code::Unimplemented, ErrorReason::Unimplemented, message)
+        .with("format", name)
+        .finish()
+}
+
 /// A fault of the service itself. Whoever makes this status has logged the fault.
 pub fn internal() -> Status {
     Draft::new(

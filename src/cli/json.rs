@@ -29,9 +29,9 @@ macro_rules! named {
 }
 
 named! {
-    AppendEntriesResponse Engine Entry ForkSessionResponse Item Message PruneSessionsResponse ResumeProgress
-    RewindSessionResponse SaveSessionResponse SearchHit Session SessionNode SessionRevision SnapshotFromEngineResponse
-    Thread Turn
+    AppendEntriesResponse Engine Entry ForkSessionResponse ImportSessionResponse Item Message PruneSessionsResponse
+    ResumeProgress RewindSessionResponse SaveSessionResponse SearchHit Session SessionNode SessionRevision
+    SnapshotFromEngineResponse Thread Turn
 }
 
 // What the demo prints as calls to make by hand.

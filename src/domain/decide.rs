@@ -14,6 +14,7 @@ mod append;
 mod deletion;
 mod engine;
 mod fork;
+mod import;
 mod resume;
 mod retention;
 mod rewind;

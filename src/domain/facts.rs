@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
-    TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
+    ThreadId, TurnId,
 };
 use super::need::Need;
 use super::outcome::Receipt;
@@ -42,6 +42,8 @@ pub enum Answer {
     Session(Option<Arc<Session>>),
     /// To [`Need::Family`].
     Family(Vec<SessionId>),
+    /// To [`Need::Imported`].
+    Imported(Vec<SessionId>),
     /// To [`Need::HighestFork`].
     HighestFork(Option<u64>),
     /// To [`Need::Entries`]: those found.
@@ -79,6 +81,7 @@ pub struct Facts {
     entries: HashMap<(LogId, EntryId), Option<Seq>>,
     logs: HashMap<LogId, Option<Arc<Log>>>,
     families: HashMap<(Namespace, SessionId), Vec<SessionId>>,
+    imported: HashMap<(Namespace, Source), Vec<SessionId>>,
     highest_forks: HashMap<(Namespace, String), Option<u64>>,
     references: HashMap<LogId, References>,
     originals: HashMap<LogId, Vec<Span>>,
@@ -146,6 +149,11 @@ impl Facts {
         self.families.get(&(ns.clone(), id.clone()))
     }
 
+    /// The sessions that came from a source, if known.
+    pub fn imported(&self, ns: &Namespace, source: &Source) -> Option<&Vec<SessionId>> {
+        self.imported.get(&(ns.clone(), source.clone()))
+    }
+
     /// The highest fork number of a base.
     pub fn highest_fork(&self, ns: &Namespace, base: &str) -> Option<u64> {
         self.highest_forks
@@ -209,6 +217,7 @@ impl Facts {
             Need::Receipt(ns, id) => self.receipt(ns, id).is_some(),
             Need::Session(ns, id) => self.session(ns, id).is_some(),
             Need::Family(ns, id) => self.family(ns, id).is_some(),
+            Need::Imported(ns, source) => self.imported(ns, source).is_some(),
             Need::HighestFork(ns, base) => self.highest_forks.contains_key(&(ns.clone(), base.clone())),
             Need::Entries(log, _, ids) => ids
                 .iter()
@@ -238,7 +247,7 @@ impl Facts {
             Need::Epoch(_) | Need::Engine(..) => true,
             Need::Resume(..) | Need::OpenResume(..) => !self.pending.dropped_resumes,
             Need::PastHead(..) => !self.pending.dropped_heads,
-            Need::Family(..) | Need::HighestFork(..) => !self.pending.sessions,
+            Need::Family(..) | Need::Imported(..) | Need::HighestFork(..) => !self.pending.sessions,
             Need::Entries(log, ..) => log
                 .path
                 .parts()
@@ -260,6 +269,9 @@ impl Facts {
             }
             (Need::Family(ns, id), Answer::Family(ids)) => {
                 self.families.entry((ns, id)).or_insert(ids);
+            }
+            (Need::Imported(ns, source), Answer::Imported(ids)) => {
+                self.imported.entry((ns, source)).or_insert(ids);
             }
             (Need::HighestFork(ns, base), Answer::HighestFork(number)) => {
                 self.highest_forks.entry((ns, base)).or_insert(number);
@@ -336,6 +348,7 @@ impl Facts {
             Effect::RemoveSession(ns, id) => {
                 self.pending.sessions = true;
                 self.families.clear();
+                self.imported.clear();
                 self.highest_forks.clear();
                 self.sessions.insert((ns.clone(), id.clone()), None);
             }
@@ -418,6 +431,7 @@ impl Facts {
         self.items.clear();
         self.entries.clear();
         self.families.clear();
+        self.imported.clear();
         self.highest_forks.clear();
         self.references.clear();
         self.past_heads.clear();
@@ -435,6 +449,7 @@ impl Facts {
         if before.is_none() || renamed {
             self.pending.sessions = true;
             self.families.clear();
+            self.imported.clear();
         }
         if renamed {
             self.highest_forks.clear();

@@ -14,6 +14,9 @@ use super::error::Invalid;
 /// The longest text id, in characters.
 pub const ID_CHARS_MAX: usize = 128;
 
+/// The longest source of a transcript, in characters.
+pub const SOURCE_CHARS_MAX: usize = 1_024;
+
 /// The longest namespace, in characters.
 pub const NAMESPACE_CHARS_MAX: usize = 63;
 
@@ -180,6 +183,50 @@ impl RequestId {
     /// The request id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What a transcript is known as, so that the same one is found again: 1 to 1,024 characters, any but control ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Source(Arc<str>);
+
+impl Source {
+    /// Trims and checks `value`; `field` is the request field an error names.
+    pub fn parse(value: &str, field: &str) -> Result<Self, Invalid> {
+        let source = value.trim();
+        let chars = source.chars().count();
+        if chars == 0 || source.chars().any(char::is_control) {
+            return Err(Invalid::new(
+                field,
+                "a source is not blank and has no control characters",
+            ));
+        }
+        if chars > SOURCE_CHARS_MAX {
+            return Err(Invalid::limit(field, "source_chars_max", SOURCE_CHARS_MAX as u64));
+        }
+        Ok(Self(source.into()))
+    }
+
+    /// A transcript that is known by its session's own id.
+    pub fn of(session: &SessionId) -> Self {
+        Self(session.0.clone())
+    }
+
+    /// A further session in the same transcript.
+    #[must_use]
+    pub fn part(&self, session: &SessionId) -> Self {
+        Self(format!("{self}#{session}").into())
+    }
+
+    /// The source as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

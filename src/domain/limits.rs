@@ -53,6 +53,24 @@ pub const COMMIT_ENTRIES_MAX: usize = 1_000;
 /// Bytes that one short commit may carry; more are staged first.
 pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of a piece of an exported transcript.
+pub const EXPORT_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
+/// Sessions that one import may bring.
+pub const IMPORT_SESSIONS_MAX: usize = 1_000;
+
+/// Sessions that one import makes visible in one commit.
+pub const IMPORT_COMMIT_SESSIONS_MAX: usize = 100;
+
+/// Sessions that may come from one source: the first and what was forked off it by later imports.
+pub const IMPORT_BRANCHES_MAX: usize = 32;
+
+/// Lines left out that an import names.
+pub const IMPORT_PROBLEMS_MAX: usize = 1_000;
+
+/// Bytes by which a stored body may pass the limit for messages: an id, a turn's id and a time that were filled in.
+pub const FILLED_BYTES_MAX: usize = 512;
+
 /// Sub-sessions that one deletion may take with it.
 pub const CASCADE_SESSIONS_MAX: usize = 10_000;
 
@@ -113,6 +131,23 @@ pub struct Limits {
     pub text_bytes_max: usize,
     /// How long a deleted session is kept.
     pub purge_after: Duration,
+}
+
+impl Limits {
+    /// Bytes of one line of a transcript: a body in base64 and something of its readable form, or the three large texts
+    /// of a session at their longest in JSON.
+    pub fn line_bytes_max(&self) -> usize {
+        2 * self.message_bytes_max + 20 * self.text_bytes_max + 4 * 1024 * 1024
+    }
+
+    /// The same limits for bodies that a service has stored before, and filled in what was missing.
+    #[must_use]
+    pub fn for_stored_bodies(&self) -> Self {
+        Self {
+            message_bytes_max: self.message_bytes_max + FILLED_BYTES_MAX,
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Limits {

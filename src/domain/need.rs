@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, ThreadId,
-    TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
+    ThreadId, TurnId,
 };
 use super::outcome::Outcome;
 use super::path::Log;
 use super::proposal::{
-    Command, Deletion, EngineCommand, Proposal, Prune, ResumeCommand, SessionCommand, ThreadCommand,
-    UpkeepCommand, Written,
+    Command, Deletion, EngineCommand, Imported, Place, Proposal, Prune, ResumeCommand, SessionCommand,
+    ThreadCommand, UpkeepCommand, Written,
 };
 use super::retention::Action;
 use super::save;
@@ -27,6 +27,8 @@ pub enum Need {
     Session(Namespace, SessionId),
     /// All descendants of a session by parent_session_id, at most `CASCADE_SESSIONS_MAX` + 1.
     Family(Namespace, SessionId),
+    /// The sessions that were imported from a source, by id, at most `IMPORT_BRANCHES_MAX` + 1.
+    Imported(Namespace, Source),
     /// The highest fork number among titles of a base, named by its key; `None` where there is no such title.
     HighestFork(Namespace, String),
     /// Where these entries lie among those of a log up to a seq, inherited ones included.
@@ -91,7 +93,8 @@ fn of_outcome(ns: &Namespace, outcome: &Outcome) -> Option<Need> {
         }
         Outcome::Engine { engine, .. } => Some(Need::Engine(ns.clone(), engine.clone())),
         Outcome::Resume { resume } => Some(Need::Resume(ns.clone(), resume.clone())),
-        Outcome::Pruned { .. } | Outcome::Kept { .. } => None,
+        // The sessions of an import are read when it is answered.
+        Outcome::Imported(_) | Outcome::Pruned { .. } | Outcome::Kept { .. } => None,
     }
 }
 
@@ -165,6 +168,10 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
         }
         SessionCommand::Prune(prune) => of_prune(ns, prune, facts, needs),
         SessionCommand::Pruned { .. } => {}
+        SessionCommand::Import(import) => {
+            let sessions = import.sessions.iter();
+            sessions.for_each(|imported| of_imported(ns, imported, needs));
+        }
     }
 }
 
@@ -195,6 +202,26 @@ fn of_owners(ns: &Namespace, id: &SessionId, facts: &Facts, needs: &mut Vec<Need
         let thread = thread.and_then(|thread| facts.thread(ns, thread).flatten());
         let engine = thread.and_then(|thread| thread.engine.clone());
         needs.extend(engine.map(|engine| Need::Engine(ns.clone(), engine)));
+    }
+}
+
+fn of_imported(ns: &Namespace, imported: &Imported, needs: &mut Vec<Need>) {
+    let session = |id: &SessionId| Need::Session(ns.clone(), id.clone());
+    let source = imported.source.iter();
+    needs.extend(source.map(|source| Need::Imported(ns.clone(), source.clone())));
+    of_written(&imported.written, needs);
+    match &imported.place {
+        Place::New { id } => needs.push(session(id)),
+        Place::After { session: id, .. } => needs.push(session(id)),
+        Place::Branch {
+            session: source, id, ..
+        } => {
+            needs.extend([source, id].map(session));
+            if let Some((title, _)) = &imported.restored.title {
+                let key = ForkName::of(title).key().to_owned();
+                needs.push(Need::HighestFork(ns.clone(), key));
+            }
+        }
     }
 }
 

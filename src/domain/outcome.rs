@@ -71,6 +71,8 @@ pub enum Outcome {
         /// How many.
         count: u64,
     },
+    /// A transcript was imported.
+    Imported(Imports),
     /// A thread was made, changed or deleted.
     Thread {
         /// Which.
@@ -109,6 +111,28 @@ pub enum Outcome {
         /// Whether the same command would do more.
         more: More,
     },
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imports {
+    /// The sessions that the transcript is kept in, in its order.
+    pub sessions: Vec<SessionId>,
+    /// Entries that were new.
+    pub added: u64,
+    /// Entries that were there.
+    pub skipped: u64,
+    /// What was left out, in order.
+    pub problems: Vec<Problem>,
+}
+
+/// A line of a transcript that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its number, from 1.
+    pub line: u64,
+    /// Why; never what it said.
+    pub reason: String,
 }
 
 /// Whether work is left.

@@ -16,12 +16,14 @@ use super::turn::{NewItem, Status};
 use super::usage::Usage;
 
 mod engine;
+mod import;
 mod prune;
 mod resume;
 mod rewind;
 mod snapshot;
 
 pub use engine::EngineCommand;
+pub use import::{Import, Imported, Place, Restored, Used};
 pub use prune::{Found, Prune};
 pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
 pub use rewind::Rewind;
@@ -123,6 +125,8 @@ pub enum SessionCommand {
         /// How many there were.
         count: u64,
     },
+    /// Make the sessions of a transcript visible.
+    Import(Box<Import>),
 }
 
 /// How a session is deleted.

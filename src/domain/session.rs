@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::id::{EntryId, Namespace, Revision, SessionId, ThreadId};
+use super::id::{EntryId, Namespace, Revision, SessionId, Source, ThreadId};
 use super::path::Tip;
 use super::time::Time;
 use super::title::{Title, TitleSource};
@@ -113,6 +113,8 @@ pub struct Profile {
     pub origin: Option<Origin>,
     /// The session it is a part of.
     pub parent: Option<SessionId>,
+    /// The transcript it was imported from; never shown.
+    pub source: Option<Source>,
     /// Totals that a snapshot gave, in place of the sum over messages.
     pub usage_total: Option<Usage>,
     /// The cost at the cut of a fork, which its own cost leaves out.

@@ -13,9 +13,12 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
+mod content;
 mod pair;
 mod private_key;
 mod token;
+
+pub use content::{body, session};
 
 /// What stands for a secret.
 pub const MASK: &str = "[redacted]";

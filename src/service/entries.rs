@@ -81,6 +81,9 @@ pub(super) struct ContextStart {
 /// Bytes of a small page; a single message may be larger.
 const SMALL_PAGE_BYTES: usize = 32 * 1024;
 
+/// Entries in chunks of at most 2 MiB or one entry.
+pub(super) type Entries = stream::BoxStream<'static, Result<Vec<Entry>, Error>>;
+
 /// Messages in chunks of at most 2 MiB or one message.
 pub type Messages = stream::BoxStream<'static, Result<Vec<Bytes>, Error>>;
 
@@ -245,7 +248,7 @@ impl Service {
         Ok(entry.filter(|entry| entry.meta.mark.kind == Kind::Message))
     }
 
-    async fn entry_at(&self, tip: &Tip, seq: Seq) -> Result<Entry, Error> {
+    pub(super) async fn entry_at(&self, tip: &Tip, seq: Seq) -> Result<Entry, Error> {
         let range = Range {
             after: Seq(seq.0 - 1),
             to: seq,
@@ -282,6 +285,13 @@ impl Service {
 
     /// The bodies of the entries after `after` that `keep` lets through, a chunk a read.
     fn bodies(&self, tip: &Tip, after: Seq, keep: impl Fn(&Entry) -> bool + Send + 'static) -> Messages {
+        let pages = self.entry_pages(tip, after);
+        let kept = pages.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
+        kept.boxed()
+    }
+
+    /// The entries after `after`, a chunk a read.
+    pub(super) fn entry_pages(&self, tip: &Tip, after: Seq) -> Entries {
         let reading = self.reading(tip);
         let pages = stream::try_unfold(
             (reading, Next::After(after), None),
@@ -306,8 +316,7 @@ impl Service {
                 Ok::<_, Error>(Some((page.rows, (reading, next, page.place))))
             },
         );
-        let kept = pages.map_ok(move |rows| rows.into_iter().filter(&keep).map(|entry| entry.body).collect());
-        kept.boxed()
+        pages.boxed()
     }
 }
 

@@ -148,7 +148,7 @@ impl Service {
     }
 
     /// A place that a session goes back to: what a snapshot in mid-turn left after it is written anew.
-    async fn cut_at(&self, from: &Tip, seq: Seq) -> Result<Cut, Error> {
+    pub(super) async fn cut_at(&self, from: &Tip, seq: Seq) -> Result<Cut, Error> {
         let tally = self.tally_at(from, seq).await?;
         let preview = self.preview_at(from, &tally).await?;
         Ok(Cut { tally, preview })

@@ -55,6 +55,33 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
+    /// The end of what is written already, and what the commit is to add.
+    pub(super) fn known(&self) -> (&Tip, &[NewEntry]) {
+        (&self.tip, &self.pending)
+    }
+
+    /// Whether what has come together would be too much for a commit that has room for so much.
+    pub(super) fn passes(&self, entries: usize, bytes: usize) -> bool {
+        self.pending.len() > entries || self.bytes > bytes
+    }
+
+    /// Entries and bytes that come with the commit.
+    pub(super) fn carried(&self) -> (usize, usize) {
+        if self.staged {
+            (0, 0)
+        } else {
+            (self.pending.len(), self.bytes)
+        }
+    }
+
+    /// Writes what has come together, so that the commit carries nothing.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.stage().await
+    }
+
     /// What the commit is to write.
     pub(super) async fn finish(mut self) -> Result<Written, Error> {
         if !self.staged {

@@ -98,7 +98,7 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
                 .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
         Outcome::Resume { resume: id } => resume = facts.resume(ns, id).flatten().cloned(),
-        Outcome::Pruned { .. } | Outcome::Engine { .. } | Outcome::Kept { .. } => {}
+        Outcome::Imported(_) | Outcome::Pruned { .. } | Outcome::Engine { .. } | Outcome::Kept { .. } => {}
     }
     Committed {
         outcome,

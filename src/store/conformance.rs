@@ -15,6 +15,7 @@ pub(crate) mod engines;
 pub(crate) mod entries;
 pub(crate) mod forks;
 pub(crate) mod history;
+pub(crate) mod imports;
 pub(crate) mod indexing;
 pub(crate) mod lists;
 pub(crate) mod lookups;
@@ -87,6 +88,8 @@ macro_rules! conformance {
                     old_ones_without_threads_are_forgotten;
                 resumes: facts_come_back, failures_come_back, one_is_open_at_a_time, pages_and_filters,
                     an_open_one_keeps_its_log, ready_seats_the_thread, old_ones_expire;
+                imports: are_found_by_their_source, are_published_together,
+                    are_compared_again_when_their_source_moved;
                 past_heads: are_read_under_their_revision, keep_their_logs_until_they_expire,
                     go_with_their_session;
                 history: a_rewind_keeps_what_it_leaves, a_rewind_is_undone,

@@ -16,8 +16,8 @@ use crate::domain::query::{self, Bound, End, Page, Range, ResumeKey, SessionKey,
 use crate::domain::search::{self, Found, Indexed, Place};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Facts, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal,
-    Receipt, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip,
-    Turn, TurnId,
+    Receipt, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time,
+    Tip, Turn, TurnId,
 };
 
 use super::batch::{Verdict, consider, judge};
@@ -69,6 +69,10 @@ impl Store for Memory {
 
     async fn session(&self, ns: &Namespace, id: &SessionId) -> Result<Option<Arc<Session>>, Error> {
         Ok(self.tables().sessions.get(&(ns.clone(), id.clone())).cloned())
+    }
+
+    async fn imported(&self, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error> {
+        Ok(self.tables().imported(ns, source))
     }
 
     async fn sessions(

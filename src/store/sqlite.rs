@@ -23,8 +23,8 @@ use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, Thre
 use crate::domain::search::{self, Found, Indexed, Place};
 use crate::domain::{
     Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
-    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Tip, Turn,
-    TurnId,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Tip,
+    Turn, TurnId,
 };
 use crate::store::{Child, Chore, Committed, Error, Lack, Store};
 
@@ -159,6 +159,15 @@ impl Store for Sqlite {
         let (ns, id) = (ns.clone(), id.clone());
         self.readers
             .read("reading a session", move |conn| sessions::session(conn, &ns, &id))
+            .await
+    }
+
+    async fn imported(&self, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error> {
+        let (ns, source) = (ns.clone(), source.clone());
+        self.readers
+            .read("looking for the sessions of a source", move |conn| {
+                sessions::imported(conn, &ns, &source)
+            })
             .await
     }
 

@@ -1,6 +1,7 @@
 //! The command line against a server: what it prints for programs, what it does, and what it exits with.
 
 mod history;
+mod transfer;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

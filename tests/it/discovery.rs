@@ -133,18 +133,6 @@ async fn a_unix_socket_is_served_too() {
     server.restart().await;
 }
 
-/// Calls that this version does not do yet.
-const UNIMPLEMENTED: [&str; 2] = ["SessionService/ExportSession", "SessionService/ImportSession"];
-
-#[tokio::test]
-async fn what_is_not_done_is_said_to_be_so() {
-    let client = shared().await;
-    for method in UNIMPLEMENTED {
-        let answer = raw::stream(&client, method, Bytes::new()).await;
-        refused(answer, Code::Unimplemented, "UNIMPLEMENTED");
-    }
-}
-
 #[tokio::test]
 async fn unknown_methods_are_unimplemented() {
     let client = shared().await;

@@ -27,6 +27,7 @@ mod sessions;
 mod shutdown;
 mod threads;
 mod tidy;
+mod transfer;
 mod trees;
 mod trouble;
 mod watches;

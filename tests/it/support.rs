@@ -9,12 +9,13 @@ pub(crate) mod raw;
 pub(crate) mod resume;
 pub(crate) mod rng;
 pub(crate) mod server;
+pub(crate) mod transfer;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
 pub(crate) use client::{Client, fresh};
 pub(crate) use engine::Wire;
-pub(crate) use failure::{Failure, refused};
+pub(crate) use failure::{Failure, invalid, refused};
 pub(crate) use server::{Server, shared};
 pub(crate) use wait::{until, within};
 

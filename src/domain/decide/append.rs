@@ -146,7 +146,8 @@ pub(super) fn moved(
     if let Some(preview) = preview {
         after.preview = preview;
     }
-    match derived(&session.profile, title, has_messages) {
+    let profile = &session.profile;
+    match derived(&profile.title, profile.title_source, title, has_messages) {
         Some(title) => {
             after.profile = Arc::new(Profile {
                 title,
@@ -159,14 +160,18 @@ pub(super) fn moved(
 }
 
 /// The title a session gets when it has messages and nobody gave it one.
-pub(super) fn derived(profile: &Profile, candidate: Option<&str>, has_messages: bool) -> Option<String> {
-    let missing = profile.title_source == TitleSource::Derived
-        && (profile.title.is_empty() || profile.title == title::FALLBACK);
+pub(super) fn derived(
+    present: &str,
+    source: TitleSource,
+    candidate: Option<&str>,
+    has_messages: bool,
+) -> Option<String> {
+    let missing = source == TitleSource::Derived && (present.is_empty() || present == title::FALLBACK);
     if !missing || !has_messages {
         return None;
     }
     let title = candidate.unwrap_or(title::FALLBACK);
-    (title != profile.title).then(|| title.to_owned())
+    (title != present).then(|| title.to_owned())
 }
 
 /// The log of a session has not moved since a reader looked.

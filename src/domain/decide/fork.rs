@@ -85,6 +85,7 @@ fn profile(facts: &Facts, ns: &Namespace, source: &Session, fork: &Fork, now: Ti
         thread: None,
         origin: Some(origin),
         parent: None,
+        source: None,
         usage_total: None,
         inherited_cost_micros: fork.cut.usage.cost_micros,
         incomplete_turn: false,

@@ -143,19 +143,10 @@ pub(super) fn extended(
         log: session.tip.log.clone(),
         tally: cut.tally.clone(),
     };
-    let (mut effects, made) = match linked.written {
-        Written::Inline { log, entries } => inline(Some(&kept), *log, entries),
-        Written::Staged { tip, preview, title } => {
-            staged(facts, tip)?;
-            still_covers(session, tip, &kept)?;
-            let made = Made {
-                tip: tip.clone(),
-                preview: preview.clone(),
-                title: title.clone(),
-            };
-            (vec![Effect::Fasten(tip.log.id)], made)
-        }
-    };
+    if let Written::Staged { tip, .. } = linked.written {
+        still_covers(session, tip, &kept)?;
+    }
+    let (mut effects, made) = made_on(facts, Some(&kept), linked.written)?;
     if made.tip.log.path.parts().len() > PARTS_HARD_MAX {
         return Err(Invalid::limit("session_id", "rewinds of rewinds", PARTS_HARD_MAX as u64).into());
     }
@@ -165,7 +156,8 @@ pub(super) fn extended(
     Ok((effects, after))
 }
 
-fn appended(
+/// The session with what is written at its end.
+pub(super) fn appended(
     facts: &Facts,
     session: &Session,
     written: &Written,
@@ -257,21 +249,11 @@ pub(super) fn create(
         log: base.log.clone(),
         tally: linked.cut.map_or(&base.tally, |cut| &cut.tally).clone(),
     });
-    let (effects, made) = match linked.written {
-        Written::Inline { log, entries } => inline(kept.as_ref(), *log, entries),
-        Written::Staged { tip, preview, title } => {
-            staged(facts, tip)?;
-            let made = Made {
-                tip: tip.clone(),
-                preview: preview.clone(),
-                title: title.clone(),
-            };
-            (vec![Effect::Fasten(tip.log.id)], made)
-        }
-    };
+    let (effects, made) = made_on(facts, kept.as_ref(), linked.written)?;
     let mut profile = profile_of(linked.thread, title, now);
     let has_messages = made.tip.tally.messages > 0;
-    if let Some(title) = derived(&profile, made.title.as_deref(), has_messages) {
+    let candidate = made.title.as_deref();
+    if let Some(title) = derived(&profile.title, profile.title_source, candidate, has_messages) {
         profile.title = title;
     }
     let session = Session {
@@ -293,10 +275,30 @@ fn preview_of(cut: Option<&Cut>) -> String {
 }
 
 /// The log of a session that is made, and what its head shows.
-struct Made {
-    tip: Tip,
-    preview: Option<String>,
-    title: Option<String>,
+pub(super) struct Made {
+    pub(super) tip: Tip,
+    pub(super) preview: Option<String>,
+    pub(super) title: Option<String>,
+}
+
+/// A log with what is written on top of `base`.
+pub(super) fn made_on(
+    facts: &Facts,
+    base: Option<&Tip>,
+    written: &Written,
+) -> Result<(Vec<Effect>, Made), Refusal> {
+    match written {
+        Written::Inline { log, entries } => Ok(inline(base, *log, entries)),
+        Written::Staged { tip, preview, title } => {
+            staged(facts, tip)?;
+            let made = Made {
+                tip: tip.clone(),
+                preview: preview.clone(),
+                title: title.clone(),
+            };
+            Ok((vec![Effect::Fasten(tip.log.id)], made))
+        }
+    }
 }
 
 fn inline(base: Option<&Tip>, log: LogId, entries: &[crate::domain::NewEntry]) -> (Vec<Effect>, Made) {
@@ -354,6 +356,7 @@ fn profile_of(thread: &Thread, title: Option<&Title>, now: Time) -> Profile {
         thread: Some(thread.id.clone()),
         origin: None,
         parent: None,
+        source: None,
         usage_total: None,
         inherited_cost_micros: 0,
         incomplete_turn: false,

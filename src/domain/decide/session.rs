@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ruling, append, deletion, fork, retention, rewind, save, snapshot};
+use super::{Ruling, append, deletion, fork, import, retention, rewind, save, snapshot};
 use crate::domain::effect::Effect;
 use crate::domain::error::{Noun, Refusal};
 use crate::domain::facts::Facts;
@@ -36,6 +36,7 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &SessionCommand, no
             let (sessions, count) = (sessions.clone(), *count);
             Ok((Vec::new(), Outcome::Pruned { sessions, count }))
         }
+        SessionCommand::Import(import) => import::import(facts, ns, import, now),
     }
 }
 
@@ -121,6 +122,7 @@ fn create(facts: &Facts, ns: &Namespace, id: &SessionId, log: LogId, draft: &Dra
         thread: None,
         origin: None,
         parent: draft.parent.clone(),
+        source: None,
         usage_total: None,
         inherited_cost_micros: 0,
         incomplete_turn: false,

@@ -2,6 +2,7 @@
 
 mod engines;
 mod forks;
+mod imports;
 mod points;
 mod receipts;
 mod resumes;

@@ -174,7 +174,7 @@ fn bare_end(text: &str, start: usize) -> usize {
     at
 }
 
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET.iter().any(|word| name.contains(word))
 }

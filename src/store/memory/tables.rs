@@ -6,14 +6,15 @@ use std::sync::Arc;
 use super::index::Index;
 use crate::domain::facts::{Answer, References};
 use crate::domain::limits::{
-    CASCADE_SESSIONS_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_BYTES_MAX, SWEEP_ROWS_MAX,
+    CASCADE_SESSIONS_MAX, IMPORT_BRANCHES_MAX, RECEIPT_LIFE, STAGING_LIFE, SWEEP_BYTES_MAX, SWEEP_ROWS_MAX,
 };
 use crate::domain::path::{PARTS_SOFT_MAX, Span};
 use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
 use crate::domain::{
     Effect, Engine, EngineId, Entry, EntryId, Item, ItemId, Log, LogId, Namespace, Need, PastHead, Receipt,
-    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Turn, TurnId,
+    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Turn,
+    TurnId,
 };
 use crate::store::batch::Answers;
 use crate::store::{Chore, Error};
@@ -45,6 +46,7 @@ impl Answers for Tables {
             Need::Receipt(ns, id) => Answer::Receipt(self.receipts.get(&(ns.clone(), id.clone())).cloned()),
             Need::Session(ns, id) => Answer::Session(self.sessions.get(&(ns.clone(), id.clone())).cloned()),
             Need::Family(ns, id) => Answer::Family(self.family(ns, id)),
+            Need::Imported(ns, source) => Answer::Imported(self.imported(ns, source)),
             Need::HighestFork(ns, key) => Answer::HighestFork(self.highest_fork(ns, key)),
             Need::Entries(log, to, ids) => Answer::Entries(self.known(log, *to, ids)),
             Need::Log(id) => Answer::Log(self.logs.get(id).cloned()),
@@ -232,6 +234,15 @@ impl Tables {
             }
         }
         family
+    }
+
+    pub(super) fn imported(&self, ns: &Namespace, source: &Source) -> Vec<SessionId> {
+        let of_source = self
+            .sessions
+            .values()
+            .filter(|session| session.namespace == *ns && session.profile.source.as_ref() == Some(source));
+        let ids = of_source.map(|session| session.id.clone());
+        ids.take(IMPORT_BRANCHES_MAX + 1).collect()
     }
 
     fn highest_fork(&self, ns: &Namespace, key: &str) -> Option<u64> {

@@ -110,6 +110,10 @@ impl Store for Batched {
         self.written().session(ns, id).await
     }
 
+    async fn imported(&self, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error> {
+        self.written().imported(ns, source).await
+    }
+
     async fn sessions(
         &self,
         query: &query::Sessions,

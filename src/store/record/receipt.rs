@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Damage, from_json, json};
-use crate::domain::outcome::More;
+use crate::domain::outcome::{Imports, More, Problem};
 use crate::domain::session::Removed;
 use crate::domain::time::Time;
 use crate::domain::{
@@ -55,6 +55,12 @@ enum Stored<'a> {
     Pruned {
         sessions: Vec<&'a str>,
         count: u64,
+    },
+    Imported {
+        sessions: Vec<&'a str>,
+        added: u64,
+        skipped: u64,
+        problems: Vec<(u64, std::borrow::Cow<'a, str>)>,
     },
     Thread {
         thread: &'a str,
@@ -170,6 +176,20 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 sessions: sessions.iter().map(SessionId::as_str).collect(),
                 count: *count,
             },
+            Outcome::Imported(Imports {
+                sessions,
+                added,
+                skipped,
+                problems,
+            }) => Self::Imported {
+                sessions: sessions.iter().map(SessionId::as_str).collect(),
+                added: *added,
+                skipped: *skipped,
+                problems: problems
+                    .iter()
+                    .map(|problem| (problem.line, problem.reason.as_str().into()))
+                    .collect(),
+            },
             Outcome::Thread { thread } => Self::Thread {
                 thread: thread.as_str(),
             },
@@ -266,6 +286,23 @@ impl TryFrom<Stored<'_>> for Outcome {
                 let sessions = sessions.into_iter().map(session).collect::<Result<_, _>>()?;
                 Self::Pruned { sessions, count }
             }
+            Stored::Imported {
+                sessions,
+                added,
+                skipped,
+                problems,
+            } => Self::Imported(Imports {
+                sessions: sessions.into_iter().map(session).collect::<Result<_, _>>()?,
+                added,
+                skipped,
+                problems: problems
+                    .into_iter()
+                    .map(|(line, reason)| Problem {
+                        line,
+                        reason: reason.into_owned(),
+                    })
+                    .collect(),
+            }),
             Stored::Thread { thread: id } => Self::Thread { thread: thread(id)? },
             Stored::Turn { thread: id, turn } => Self::Turn {
                 thread: thread(id)?,
@@ -301,6 +338,7 @@ mod tests {
     #[test]
     fn every_outcome_comes_back_and_is_small() {
         let session = SessionId::parse(&"s".repeat(36), "id").expect("valid");
+        let f = |id: &str| SessionId::parse(id, "id").expect("valid");
         let thread = ThreadId::parse(&"t".repeat(36), "id").expect("valid");
         let turn = TurnId::parse(&"u".repeat(36), "id").expect("valid");
         let entry = EntryId::parse(&"e".repeat(36), "id").expect("valid");
@@ -362,6 +400,15 @@ mod tests {
             },
             Outcome::Items { thread, first, last },
             Outcome::Kept { more: More::Left },
+            Outcome::Imported(Imports {
+                sessions: vec![f("s")],
+                added: 1_000_000,
+                skipped: 1,
+                problems: vec![Problem {
+                    line: 7,
+                    reason: String::from("\"torn\""),
+                }],
+            }),
             Outcome::Kept { more: More::Done },
         ];
         for outcome in outcomes {

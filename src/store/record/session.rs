@@ -11,7 +11,7 @@ use super::{Code, Damage, column, from_json, json, number, tally};
 use crate::domain::session::{Deletion, Origin, Profile, Setting, State, Texts};
 use crate::domain::time::Time;
 use crate::domain::title::{ForkName, TitleSource};
-use crate::domain::{Log, Namespace, Revision, Session, SessionId, ThreadId, Tip, Usage};
+use crate::domain::{Log, Namespace, Revision, Session, SessionId, Source, ThreadId, Tip, Usage};
 
 /// A session's columns but its texts and its log's path.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(crate) struct SessionRow<'a> {
     pub(crate) generation: i64,
     pub(crate) tally: Cow<'a, [u8]>,
     pub(crate) preview: &'a str,
+    pub(crate) source: Option<&'a str>,
 }
 
 /// What a title is counted under among forks: (base, number). No title has no base.
@@ -122,6 +123,7 @@ impl<'a> From<&'a Session> for SessionRow<'a> {
             generation: column(session.generation),
             tally: tally::encode(&session.tip.tally).into(),
             preview: &session.preview,
+            source: profile.source.as_ref().map(Source::as_str),
         }
     }
 }
@@ -193,6 +195,10 @@ impl SessionRow<'_> {
                 .transpose()?,
             origin,
             parent: self.parent.map(id).transpose()?,
+            source: self
+                .source
+                .map(|source| Source::parse(source, "source"))
+                .transpose()?,
             usage_total: rest.usage_total.map(Usage::from),
             inherited_cost_micros: rest.inherited_cost_micros,
             incomplete_turn: rest.incomplete_turn,

@@ -36,6 +36,7 @@ impl Answers for Asked<'_> {
                 Answer::Session(session)
             }
             Need::Family(ns, id) => Answer::Family(sessions::family(conn, ns, id)?),
+            Need::Imported(ns, source) => Answer::Imported(sessions::imported(conn, ns, source)?),
             Need::HighestFork(ns, base) => Answer::HighestFork(sessions::highest_fork(conn, ns, base)?),
             Need::Entries(log, to, ids) => Answer::Entries(entries::places(conn, log, *to, ids)?),
             Need::Log(id) => Answer::Log(logs::log(conn, *id)?),

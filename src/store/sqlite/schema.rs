@@ -41,7 +41,7 @@ const FIRST: &str = "
 CREATE TABLE sessions (
     namespace TEXT NOT NULL, session_id TEXT NOT NULL,
     state INTEGER NOT NULL, title TEXT NOT NULL, title_base TEXT, fork_number INTEGER NOT NULL,
-    workspace TEXT NOT NULL, starred INTEGER NOT NULL, parent TEXT, origin TEXT, thread_id TEXT,
+    workspace TEXT NOT NULL, starred INTEGER NOT NULL, parent TEXT, origin TEXT, source TEXT, thread_id TEXT,
     labels TEXT NOT NULL, profile TEXT NOT NULL, create_time INTEGER NOT NULL, purge_time INTEGER,
     log BLOB NOT NULL, path_parts INTEGER NOT NULL,
     seq INTEGER NOT NULL, revision INTEGER NOT NULL, generation INTEGER NOT NULL, tally BLOB NOT NULL,
@@ -57,6 +57,7 @@ CREATE INDEX sessions_by_fork ON sessions (namespace, title_base, fork_number)
     WHERE title_base IS NOT NULL;
 CREATE INDEX sessions_by_parent ON sessions (namespace, parent, session_id) WHERE parent IS NOT NULL;
 CREATE INDEX sessions_by_origin ON sessions (namespace, origin, session_id) WHERE origin IS NOT NULL;
+CREATE INDEX sessions_by_source ON sessions (namespace, source, session_id) WHERE source IS NOT NULL;
 CREATE INDEX sessions_by_log ON sessions (log);
 CREATE INDEX sessions_by_purge ON sessions (purge_time) WHERE purge_time IS NOT NULL;
 CREATE INDEX sessions_by_parts ON sessions (path_parts) WHERE path_parts > 64;

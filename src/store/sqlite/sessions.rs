@@ -6,9 +6,9 @@ use rusqlite::{Connection, params};
 
 use super::columns::Columns;
 use super::{failed, logs};
-use crate::domain::limits::CASCADE_SESSIONS_MAX;
+use crate::domain::limits::{CASCADE_SESSIONS_MAX, IMPORT_BRANCHES_MAX};
 use crate::domain::session::Texts;
-use crate::domain::{Namespace, Session, SessionId};
+use crate::domain::{Namespace, Session, SessionId, Source};
 use crate::store::record::session::fork_columns;
 use crate::store::record::{Damage, SessionRow, column, log_id, number};
 use crate::store::{Child, Error};
@@ -16,10 +16,10 @@ use crate::store::{Child, Error};
 /// The columns of [`read`], in its order.
 pub(super) const COLUMNS: &str = "namespace, session_id, state, title, workspace, starred, parent, origin, \
     thread_id, labels, profile, create_time, update_time, purge_time, log, seq, revision, generation, \
-    tally, preview";
+    tally, preview, source";
 
 /// How many there are.
-pub(super) const COLUMNS_COUNT: usize = 20;
+pub(super) const COLUMNS_COUNT: usize = 21;
 
 /// A session, deleted ones included.
 pub(super) fn session(
@@ -102,6 +102,7 @@ fn row_of(columns: Columns<'_>) -> Result<SessionRow<'_>, Damage> {
         generation: columns.integer(17)?,
         tally: columns.blob(18)?.into(),
         preview: columns.text(19)?,
+        source: columns.maybe_text(20)?,
     })
 }
 
@@ -196,6 +197,26 @@ pub(super) fn namespaces(
     Ok(names)
 }
 
+/// The sessions that were imported from a source, by id, one more than there may be.
+pub(super) fn imported(conn: &Connection, ns: &Namespace, source: &Source) -> Result<Vec<SessionId>, Error> {
+    let failed = failed("looking for the sessions of a source");
+    let sql = "SELECT session_id FROM sessions WHERE namespace = ?1 AND source = ?2 \
+               ORDER BY session_id LIMIT ?3";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
+    let limit = column(IMPORT_BRANCHES_MAX as u64 + 1);
+    let mut rows = statement
+        .query(params![ns.as_str(), source.as_str(), limit])
+        .map_err(&failed)?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let id = Columns(row)
+            .text(0)
+            .and_then(|id| Ok(SessionId::parse(id, "session_id")?));
+        ids.push(id.map_err(|damage| Error::corrupt(format!("a session of namespace {ns}"), damage))?);
+    }
+    Ok(ids)
+}
+
 /// The highest fork number among titles of a base.
 pub(super) fn highest_fork(conn: &Connection, ns: &Namespace, base: &str) -> Result<Option<u64>, Error> {
     let sql = "SELECT max(fork_number) FROM sessions WHERE namespace = ?1 AND title_base = ?2";
@@ -211,13 +232,13 @@ pub(super) fn highest_fork(conn: &Connection, ns: &Namespace, base: &str) -> Res
 pub(super) fn put(conn: &Connection, session: &Session) -> rusqlite::Result<()> {
     let sql = "INSERT INTO sessions (namespace, session_id, state, title, title_base, fork_number, \
         workspace, starred, parent, origin, thread_id, labels, profile, create_time, purge_time, log, \
-        path_parts, seq, revision, generation, tally, preview, update_time) \
+        path_parts, seq, revision, generation, tally, preview, update_time, source) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-        ?21, ?22, ?23) \
+        ?21, ?22, ?23, ?24) \
         ON CONFLICT DO UPDATE SET state = excluded.state, title = excluded.title, \
         title_base = excluded.title_base, fork_number = excluded.fork_number, \
         workspace = excluded.workspace, starred = excluded.starred, parent = excluded.parent, \
-        origin = excluded.origin, thread_id = excluded.thread_id, labels = excluded.labels, \
+        origin = excluded.origin, source = excluded.source, thread_id = excluded.thread_id, labels = excluded.labels, \
         profile = excluded.profile, create_time = excluded.create_time, \
         purge_time = excluded.purge_time, log = excluded.log, path_parts = excluded.path_parts, \
         seq = excluded.seq, revision = excluded.revision, generation = excluded.generation, \
@@ -248,6 +269,7 @@ pub(super) fn put(conn: &Connection, session: &Session) -> rusqlite::Result<()> 
         row.tally,
         row.preview,
         row.update_time,
+        row.source,
     ])?;
     Ok(())
 }

@@ -170,6 +170,13 @@ impl World {
             Need::Receipt(ns, id) => Answer::Receipt(self.receipts.get(&(ns.clone(), id.clone())).cloned()),
             Need::Session(_, id) => Answer::Session(self.sessions.get(id).cloned()),
             Need::Family(_, id) => Answer::Family(self.family(id)),
+            Need::Imported(_, source) => {
+                let of_source = self
+                    .sessions
+                    .values()
+                    .filter(|session| session.profile.source.as_ref() == Some(source));
+                Answer::Imported(of_source.map(|session| session.id.clone()).collect())
+            }
             Need::HighestFork(_, key) => {
                 let titles = self.sessions.values().map(|session| &session.profile.title);
                 let names = titles

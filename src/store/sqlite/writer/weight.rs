@@ -9,6 +9,10 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
             SessionCommand::Append { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
             SessionCommand::Save(save) => written(&save.written),
             SessionCommand::Snapshot(snapshot) => written(&snapshot.written),
+            SessionCommand::Import(import) => {
+                let sessions = import.sessions.iter();
+                sessions.map(|imported| written(&imported.written)).sum()
+            }
             SessionCommand::Create { .. }
             | SessionCommand::Update { .. }
             | SessionCommand::Delete { .. }

@@ -1,0 +1,267 @@
+//! Secrets in sessions and in bodies. A masked body is written anew: fields that this version does not know are not in
+//! it, as nobody can tell what they hold.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::{DecodeError, Message as _};
+
+use crate::domain::session::{Profile, Texts};
+use crate::domain::{Kind, Session, title};
+use crate::pb::client as pb;
+use crate::pb::client::content_block::Block;
+use crate::pb::client::{document_block, image_block};
+
+use super::{MASK, masked, masked_json, pair};
+
+/// What a token that was cut off may have gone on with.
+const REST: &str = "0000000000000000.0000.0000";
+
+/// The end of a title that was cut.
+const CUT: &str = "...";
+
+/// The session with its secrets masked. `spoken` is the message that its preview comes from: what is cut first may be
+/// cut in the middle of a secret.
+pub fn session(session: &Session, spoken: Option<&Bytes>) -> Result<Session, DecodeError> {
+    let mut profile = Profile::clone(&session.profile);
+    profile.title = cut(&profile.title);
+    for text in [&mut profile.setting.workspace, &mut profile.setting.endpoint] {
+        hide(text);
+    }
+    for (name, value) in &mut profile.labels {
+        if pair::is_secret(name) {
+            MASK.clone_into(value);
+        } else {
+            hide(value);
+        }
+    }
+    let Texts {
+        system_prompt,
+        settings_json,
+        metadata_json,
+    } = &*profile.texts;
+    profile.texts = Arc::new(Texts {
+        system_prompt: masked(system_prompt).into_owned(),
+        settings_json: masked_json(settings_json).into_owned(),
+        metadata_json: masked_json(metadata_json).into_owned(),
+    });
+    let preview = match spoken {
+        Some(spoken) => preview(spoken)?,
+        None => masked(&session.preview).into_owned(),
+    };
+    Ok(Session {
+        profile: Arc::new(profile),
+        preview,
+        ..session.clone()
+    })
+}
+
+/// A body with its secrets masked.
+pub fn body(kind: Kind, body: &Bytes) -> Result<Bytes, DecodeError> {
+    Ok(match kind {
+        Kind::Message => {
+            let mut said = pb::Message::decode(body.clone())?;
+            message(&mut said);
+            said.encode_to_vec()
+        }
+        Kind::Checkpoint => {
+            let mut checkpoint = pb::Checkpoint::decode(body.clone())?;
+            checkpoint.context.iter_mut().for_each(message);
+            checkpoint.encode_to_vec()
+        }
+        Kind::Event => {
+            let mut event = pb::Event::decode(body.clone())?;
+            hide_json(&mut event.data_json);
+            event.encode_to_vec()
+        }
+    }
+    .into())
+}
+
+/// The preview that a message gives once its secrets are masked.
+fn preview(body: &Bytes) -> Result<String, DecodeError> {
+    let said = pb::Message::decode(body.clone())?;
+    let texts = said.content.iter().filter_map(|block| match &block.block {
+        Some(Block::Text(text)) => Some(masked(&text.text)),
+        Some(
+            Block::Thinking(_)
+            | Block::ToolUse(_)
+            | Block::ToolResult(_)
+            | Block::Image(_)
+            | Block::Document(_)
+            | Block::Opaque(_),
+        )
+        | None => None,
+    });
+    let first = texts.into_iter().find(|text| !text.trim().is_empty());
+    Ok(first.map(|text| title::preview(&text)).unwrap_or_default())
+}
+
+/// A title; one that was cut is read as if a token at its end had gone on.
+fn cut(title: &str) -> String {
+    let Some(start) = title.strip_suffix(CUT) else {
+        return masked(title).into_owned();
+    };
+    let whole = format!("{start}{REST}");
+    let hidden = masked(&whole);
+    let start = match (hidden.strip_suffix(REST), hidden.rfind(MASK)) {
+        (Some(start), _) => start,
+        (None, Some(at)) => &hidden[..at + MASK.len()],
+        (None, None) => start,
+    };
+    format!("{start}{CUT}")
+}
+
+fn message(message: &mut pb::Message) {
+    message.content.iter_mut().for_each(block);
+    hide_json(&mut message.metadata_json);
+}
+
+/// Blocks are nested 32 deep at most.
+fn block(block: &mut pb::ContentBlock) {
+    hide_json(&mut block.cache_control_json);
+    match &mut block.block {
+        Some(Block::Text(text)) => hide(&mut text.text),
+        Some(Block::Thinking(thinking)) => {
+            hide(&mut thinking.thinking);
+            hide_json(&mut thinking.state_json);
+        }
+        Some(Block::ToolUse(call)) => hide_json(&mut call.input_json),
+        Some(Block::ToolResult(result)) => result.content.iter_mut().for_each(self::block),
+        Some(Block::Image(image)) => {
+            if let Some(image_block::Source::Uri(uri)) = &mut image.source {
+                hide(uri);
+            }
+        }
+        Some(Block::Document(document)) => {
+            hide(&mut document.name);
+            match &mut document.source {
+                Some(document_block::Source::Uri(uri)) => hide(uri),
+                Some(document_block::Source::Data(data)) => hide_data(data),
+                None => {}
+            }
+        }
+        Some(Block::Opaque(opaque)) => hide_json(&mut opaque.json),
+        None => {}
+    }
+}
+
+fn hide(text: &mut String) {
+    if let std::borrow::Cow::Owned(hidden) = masked(text) {
+        *text = hidden;
+    }
+}
+
+fn hide_json(text: &mut String) {
+    if let std::borrow::Cow::Owned(hidden) = masked_json(text) {
+        *text = hidden;
+    }
+}
+
+/// A file that is text.
+fn hide_data(data: &mut Vec<u8>) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let std::borrow::Cow::Owned(hidden) = masked(text)
+    {
+        *data = hidden.into_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body;
+
+    fn text(text: &str) -> pb::ContentBlock {
+        let text = pb::TextBlock { text: text.into() };
+        pb::ContentBlock {
+            block: Some(Block::Text(text)),
+            ..pb::ContentBlock::default()
+        }
+    }
+
+    #[test]
+    fn every_text_of_a_body_is_looked_at() {
+        let secret = "password=Zx9Zx9";
+        let json = r#"{"password":"Zx9Zx9","n":1e400}"#;
+        let block = |block| pb::ContentBlock {
+            block: Some(block),
+            cache_control_json: json.into(),
+        };
+        let result = pb::ToolResultBlock {
+            content: vec![text(secret)],
+            ..pb::ToolResultBlock::default()
+        };
+        let said = pb::Message {
+            message_id: "m".into(),
+            role: pb::Role::User.into(),
+            content: vec![
+                text(secret),
+                block(Block::Thinking(pb::ThinkingBlock {
+                    thinking: secret.into(),
+                    state_json: json.into(),
+                    signature: "kept".into(),
+                })),
+                block(Block::ToolUse(pb::ToolUseBlock {
+                    input_json: json.into(),
+                    ..pb::ToolUseBlock::default()
+                })),
+                block(Block::ToolResult(result)),
+                block(Block::Document(pb::DocumentBlock {
+                    source: Some(document_block::Source::Data(secret.into())),
+                    ..pb::DocumentBlock::default()
+                })),
+                block(Block::Image(pb::ImageBlock {
+                    source: Some(image_block::Source::Uri("https://x/?token=Zx9Zx9&a=b".into())),
+                    ..pb::ImageBlock::default()
+                })),
+                block(Block::Opaque(pb::OpaqueBlock {
+                    json: json.into(),
+                    ..pb::OpaqueBlock::default()
+                })),
+            ],
+            metadata_json: json.into(),
+            ..pb::Message::default()
+        };
+        let checkpoint = pb::Checkpoint {
+            context: vec![said.clone()],
+            ..pb::Checkpoint::default()
+        };
+        let event = pb::Event {
+            data_json: json.into(),
+            ..pb::Event::default()
+        };
+        for (kind, wire) in [
+            (Kind::Message, said.encode_to_vec()),
+            (Kind::Checkpoint, checkpoint.encode_to_vec()),
+            (Kind::Event, event.encode_to_vec()),
+        ] {
+            let hidden = super::body(kind, &wire.into()).unwrap();
+            assert!(!String::from_utf8_lossy(&hidden).contains("Zx9"), "{kind:?}");
+            assert!(String::from_utf8_lossy(&hidden).contains("1e400"), "{kind:?}");
+            assert_eq!(super::body(kind, &hidden).unwrap(), hidden, "{kind:?}");
+        }
+        let hidden = super::body(Kind::Message, &said.encode_to_vec().into()).unwrap();
+        assert_eq!(body::text_of(&hidden).unwrap(), "password=[redacted]");
+    }
+
+    #[test]
+    fn what_was_cut_in_the_middle_of_a_secret_is_hidden() {
+        for (title, hidden) in [
+            ("use sk-abc...", "use sk-[redacted]..."),
+            ("see eyJhbGciOi...", "see eyJ[redacted]..."),
+            ("all is well...", "all is well..."),
+            ("password=hunt...", "password=[redacted]..."),
+            ("token sk-abcdefgh1234", "token sk-[redacted]"),
+        ] {
+            assert_eq!(cut(title), hidden);
+        }
+        let long = format!("{} sk-abcdefgh1234", "x".repeat(111));
+        let said = pb::Message {
+            content: vec![text(" "), text(&long)],
+            ..pb::Message::default()
+        };
+        let preview = preview(&said.encode_to_vec().into()).unwrap();
+        assert!(preview.ends_with(" sk-[reda"), "{preview}");
+    }
+}
