@@ -15,13 +15,12 @@ use crate::domain::{
 };
 use crate::engine;
 use crate::store::{self, Committed, Store};
-use crate::watchers::Watchers;
 
 use live::Live;
+use telling::Telling;
 
 pub use crate::store::Error as StoreError;
 pub use live::EngineTerms;
-pub(crate) use telling::tell;
 
 mod context;
 mod live;
@@ -123,12 +122,14 @@ pub struct Service {
 impl Service {
     /// A service over `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, limits: Limits) -> Self {
+        let telling = Telling::of(&*store);
+        let live = Live::new(EngineTerms::default(), CancellationToken::new(), telling);
         Self {
             store,
             clock,
             ids,
             limits: Arc::new(limits),
-            live: Arc::new(Live::new(EngineTerms::default(), CancellationToken::new())),
+            live: Arc::new(live),
             searches: true,
         }
     }
@@ -136,13 +137,8 @@ impl Service {
     /// The same service under these terms for engines and resumes, which `drain` asks to leave.
     #[must_use]
     pub fn with_engines(mut self, terms: EngineTerms, drain: CancellationToken) -> Self {
-        self.live = Arc::new(Live::new(terms, drain));
+        self.live = Arc::new(Live::new(terms, drain, self.live.telling.clone()));
         self
-    }
-
-    /// Who watches what: whoever else commits to the store tells them.
-    pub fn watchers(&self) -> Arc<Watchers> {
-        self.live.watchers.clone()
     }
 
     /// The same service without search: nobody keeps the index.
@@ -204,9 +200,7 @@ impl Service {
             request: call.request,
             command,
         };
-        let committed = self.store.commit(proposal, self.clock.now()).await?;
-        tell(&self.live.watchers, &committed.changes);
-        Ok(committed)
+        Ok(self.store.commit(proposal, self.clock.now()).await?)
     }
 
     /// What an earlier call under the same request_id did: for use cases that read much before they

@@ -39,8 +39,11 @@ pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod memory;
+mod observers;
 mod record;
 pub mod sqlite;
+
+pub use observers::{Observer, Observers};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +176,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// What a commit of `proposal` would do, were it made now: it is decided on what is stored, and nothing is written.
     async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error>;
+
+    /// Tells `observer` of every commit from now on.
+    fn observe(&self, observer: &Arc<dyn Observer>);
 
     /// The record of a request_id.
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error>;

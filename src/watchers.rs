@@ -1,7 +1,7 @@
 //! Who watches what. A change moves a channel that carries the newest state; whoever is slow sees several changes as
 //! one, never an older one, and nothing waits for him.
 //!
-//! A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads, and
+//! Whoever commits tells what changed, in the order of the commits. A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads, and
 //! what he read is there for those who come after him. Of a session the channel carries the last entries too, so that
 //! whoever keeps up never touches the store.
 
@@ -81,39 +81,25 @@ impl Watchers {
         self.threads.listen(ns, id)
     }
 
-    /// Tells who listens that a resume has changed, unless they know something newer. After its end nothing comes.
+    /// Tells who listens that a resume has changed. After its end nothing comes.
     pub fn tell_resume(&self, resume: &Arc<Resume>) {
-        let news = |known: &mut Option<Arc<Resume>>| {
-            let is_news = known.as_ref().is_none_or(|known| resume.is_newer_than(known));
-            if is_news {
-                *known = Some(resume.clone());
-            }
-            is_news
-        };
-        self.resumes.tell(&resume.namespace, &resume.id, news);
+        self.resumes.tell(&resume.namespace, &resume.id, |known| {
+            *known = Some(resume.clone());
+            true
+        });
     }
 
-    /// Tells who listens that a session has changed, unless they know something newer; `appended` are the entries that
-    /// the change added, or some of other logs.
+    /// Tells who listens that a session has changed; `appended` are the entries that the change added, or some of other
+    /// logs.
     pub fn tell_session(&self, session: &Arc<Session>, appended: &[Arc<[Entry]>]) {
-        let news = |known: &mut Option<SessionNews>| {
-            let known = known.get_or_insert_with(|| SessionNews {
-                session: None,
-                tail: Tail::default(),
+        self.sessions.tell(&session.namespace, &session.id, |known| {
+            let tail = known.take().map(|known| known.tail).unwrap_or_default();
+            *known = Some(SessionNews {
+                session: Some(session.clone()),
+                tail: appended.iter().fold(tail, |tail, entries| tail.with(entries)),
             });
-            let is_news = known
-                .session
-                .as_ref()
-                .is_none_or(|known| is_newer(session, known));
-            if is_news {
-                known.session = Some(session.clone());
-                for entries in appended {
-                    known.tail = known.tail.with(entries);
-                }
-            }
-            is_news
-        };
-        self.sessions.tell(&session.namespace, &session.id, news);
+            true
+        });
     }
 
     /// What was read of a session, where nothing is known yet.
@@ -143,19 +129,12 @@ impl Watchers {
         });
     }
 
-    /// Tells who listens that a thread has changed, unless they know something newer.
+    /// Tells who listens that a thread has changed.
     pub fn tell_thread(&self, thread: &Arc<Thread>) {
-        let news = |known: &mut Option<Option<Arc<Thread>>>| {
-            let is_news = match known {
-                Some(Some(known)) => (thread.create_time, thread.change) > (known.create_time, known.change),
-                Some(None) | None => true,
-            };
-            if is_news {
-                *known = Some(Some(thread.clone()));
-            }
-            is_news
-        };
-        self.threads.tell(&thread.namespace, &thread.id, news);
+        self.threads.tell(&thread.namespace, &thread.id, |known| {
+            *known = Some(Some(thread.clone()));
+            true
+        });
     }
 
     /// Tells who listens that a thread is gone.
@@ -183,9 +162,4 @@ impl Watchers {
 /// Whether a stream that sent something then has to send it again by now: the clock ticks some times in a silence.
 pub fn is_silent_since(sent: Instant) -> bool {
     sent.elapsed() + SILENCE_MAX / 6 >= SILENCE_MAX
-}
-
-/// Whether `a` is a later version than `b`, or of a later session of that name.
-fn is_newer(a: &Session, b: &Session) -> bool {
-    (a.profile.create_time, a.generation) > (b.profile.create_time, b.generation)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 use super::entry::Log;
 use super::error::Error;
@@ -64,7 +64,7 @@ impl Tail {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
         let client = self.remote.connect().await?;
         let session = pick::session(&client, &self.session, Scope::All).await?;
-        let (since, cursor) = match &self.since {
+        let (mut since, cursor) = match &self.since {
             None => (Since::Last(self.last), None),
             Some(text) => match text.parse() {
                 Ok(seq) => (Since::Seq(seq), None),
@@ -83,6 +83,10 @@ impl Tail {
             let head = told.session.as_ref().map_or(0, |session| session.entry_count);
             let read = told.entries.last().map(|entry| entry.seq);
             if let Some(seq) = told.rewound_to_seq {
+                // What comes in the place of what was dropped is new, too.
+                if let Since::Seq(after) = &mut since {
+                    *after = seq.min(*after);
+                }
                 waiting.retain(|(entry, _)| entry.seq <= seq);
                 self.rewound(screen, seq, &told.cursor)?;
             }
@@ -169,7 +173,7 @@ impl Watching<'_> {
                     return Ok(told);
                 }
                 // What was never begun is no interruption.
-                Err(status) if status.code() == tonic::Code::Unavailable && self.cursor.is_some() => {
+                Err(status) if may_come_back(&status) && self.cursor.is_some() => {
                     calls += 1;
                     if calls > CALLS_MAX {
                         return Err(Failure::from(status).into());
@@ -197,4 +201,13 @@ impl Watching<'_> {
         };
         stream.message().await
     }
+}
+
+/// Whether a stream ended because of the way to the server, and not because of what it was asked.
+fn may_come_back(status: &tonic::Status) -> bool {
+    // A connection that breaks in the middle is told as any of these.
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
+    )
 }

@@ -17,6 +17,12 @@ pub const PAGE_ROWS_MAX: usize = 500;
 /// The bytes of a page or a stream message, unless one record alone is larger.
 pub const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// The bytes of entries that a watch sends at once: many readers may be slow at a time.
+pub const WATCH_PAGE_BYTES: usize = 64 * 1024;
+
+/// Turns that a watch sends at once.
+pub const WATCH_TURNS_MAX: usize = 32;
+
 /// Rows a filter that no index serves looks at before the page ends short.
 pub const SCAN_ROWS_MAX: usize = 10_000;
 

@@ -15,6 +15,8 @@ pub struct PastHead {
     pub revision: Revision,
     /// The end of its log then.
     pub tip: Tip,
+    /// Whether the last snapshot then was taken in mid-turn.
+    pub incomplete_turn: bool,
     /// When it was left.
     pub time: Time,
 }

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::id::{EngineId, Namespace, ResumeId, Seq, SessionId, ThreadId, TurnId};
-use super::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::resume;
 use super::session;
 use super::thread;
@@ -18,14 +17,6 @@ pub struct Bound {
     pub rows: usize,
     /// Bytes of bodies and texts.
     pub bytes: usize,
-}
-
-impl Bound {
-    /// A full page.
-    pub const PAGE: Self = Self {
-        rows: PAGE_ROWS_MAX,
-        bytes: PAGE_BYTES_MAX,
-    };
 }
 
 /// Rows, and where the next page starts; `None`: there is no more.

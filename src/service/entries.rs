@@ -269,9 +269,13 @@ impl Service {
         Ok(rows.pop().ok_or_else(missing)?)
     }
 
-    /// A page of entries after `after`, which has to come before the tip.
-    pub(super) async fn page_of(&self, tip: &Tip, after: Seq) -> Result<EntryPage, Error> {
-        self.reading(tip).page(after).await
+    /// A page of entries after `after`, which has to come before the tip: so many bytes, or one entry.
+    pub(super) async fn page_of(&self, tip: &Tip, after: Seq, bytes: usize) -> Result<Vec<Entry>, Error> {
+        let bound = Bound {
+            rows: PAGE_ROWS_MAX,
+            bytes,
+        };
+        self.reading(tip).rows(after, bound).await
     }
 
     fn reading(&self, tip: &Tip) -> Reading {
@@ -338,22 +342,17 @@ enum Next {
 }
 
 /// A page of entries, and its place among the large ones.
-pub(super) struct EntryPage {
-    pub(super) rows: Vec<Entry>,
+struct EntryPage {
+    rows: Vec<Entry>,
     last: Seq,
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {
     /// The page after `after`: a large one while there are few, else a small one. So one reader is fast, and hundreds
     /// that stop reading hold little.
     async fn page(self, after: Seq) -> Result<EntryPage, Error> {
-        let place = self.large.try_acquire_owned().ok();
-        let range = Range {
-            after,
-            to: self.to,
-            from: End::Oldest,
-        };
+        let place = self.large.clone().try_acquire_owned().ok();
         let bound = Bound {
             rows: PAGE_ROWS_MAX,
             bytes: if place.is_some() {
@@ -362,14 +361,24 @@ impl Reading {
                 SMALL_PAGE_BYTES
             },
         };
+        let rows = self.rows(after, bound).await?;
+        let last = rows.last().map_or(after, |entry| entry.meta.seq);
+        Ok(EntryPage { rows, last, place })
+    }
+
+    /// The entries that follow `after`, without a hole.
+    async fn rows(&self, after: Seq, bound: Bound) -> Result<Vec<Entry>, Error> {
+        let range = Range {
+            after,
+            to: self.to,
+            from: End::Oldest,
+        };
         let rows = self.store.entries(&self.log, range, bound).await?;
-        let last = rows.last().map(|entry| entry.meta.seq);
-        let missing = || store::Error::corrupt(format!("log {}", self.log.id), "entries are missing");
-        Ok(EntryPage {
-            last: last.ok_or_else(missing)?,
-            rows,
-            place,
-        })
+        if rows.first().map(|entry| entry.meta.seq) != Some(after.next()) {
+            let log = format!("log {}", self.log.id);
+            return Err(store::Error::corrupt(log, "entries are missing").into());
+        }
+        Ok(rows)
     }
 }
 

@@ -65,8 +65,10 @@ impl Service {
             if committed.replayed {
                 break;
             }
+            let session = committed.session;
+            let room = session.as_ref().map_or(PAGE_BYTES_MAX, |session| room(session));
             let Outcome::Rewound {
-                session,
+                session: id,
                 kept,
                 removed,
                 ..
@@ -75,8 +77,8 @@ impl Service {
                 return Err(mismatched(&committed.outcome));
             };
             return Ok(Rewound {
-                session: standing(committed.session, &session)?,
-                removed: self.removed(&from, kept).await?,
+                session: standing(session, &id)?,
+                removed: self.removed(&from, kept, room).await?,
                 removed_count: removed,
             });
         }
@@ -148,7 +150,7 @@ impl Service {
     }
 
     /// The last entries up to a tip that come after `kept`.
-    async fn removed(&self, from: &Tip, kept: Seq) -> Result<Vec<Entry>, Error> {
+    async fn removed(&self, from: &Tip, kept: Seq, bytes: usize) -> Result<Vec<Entry>, Error> {
         let range = Range {
             after: kept,
             to: from.seq(),
@@ -156,7 +158,7 @@ impl Service {
         };
         let bound = Bound {
             rows: REMOVED_ENTRIES_MAX,
-            bytes: PAGE_BYTES_MAX,
+            bytes,
         };
         if kept >= from.seq() {
             return Ok(Vec::new());
@@ -182,7 +184,7 @@ impl Service {
         let session = self.found(&call.namespace, &id).await?;
         let head = self.store.past_head(&call.namespace, &id, left).await?;
         let removed = match head {
-            Some(head) if removed_count > 0 => self.removed(&head.tip, kept).await?,
+            Some(head) if removed_count > 0 => self.removed(&head.tip, kept, room(&session)).await?,
             Some(_) | None => Vec::new(),
         };
         Ok(Some(Rewound {
@@ -191,4 +193,9 @@ impl Service {
             removed_count,
         }))
     }
+}
+
+/// What an answer may hold beside the session.
+fn room(session: &Session) -> usize {
+    PAGE_BYTES_MAX.saturating_sub(session.text_bytes())
 }

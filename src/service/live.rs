@@ -13,6 +13,8 @@ use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
+use super::telling::Telling;
+
 use turns::Turns;
 
 mod turns;
@@ -56,6 +58,7 @@ pub(super) struct Live {
     pub(super) terms: EngineTerms,
     pub(super) registry: Registry,
     pub(super) watchers: Arc<Watchers>,
+    pub(super) telling: Arc<Telling>,
     pub(super) seeds: Semaphore,
     /// Places for large pages of messages that are being read.
     pub(super) large_pages: Arc<Semaphore>,
@@ -69,12 +72,13 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(terms: EngineTerms, drain: CancellationToken) -> Self {
+    pub(super) fn new(terms: EngineTerms, drain: CancellationToken, telling: Arc<Telling>) -> Self {
         Self {
             seeds: Semaphore::new(terms.seeds_max),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
             registry: Registry::default(),
-            watchers: Arc::default(),
+            watchers: telling.watchers.clone(),
+            telling,
             prunes: Turns::default(),
             tasks: TaskTracker::new(),
             driven: Mutex::default(),

@@ -58,6 +58,7 @@ impl Service {
         let head = head.ok_or_else(|| Refusal::no_revision(&session.id, revision))?;
         let profile = Profile {
             usage_total: None,
+            incomplete_turn: head.incomplete_turn,
             ..Profile::clone(&session.profile)
         };
         Ok(Arc::new(Session {

@@ -1,11 +1,12 @@
 //! The tree that a session stands in: what it was forked from or is a part of, and what was forked from it or is a part
 //! of it. A page is as dear as the nodes on it and the depth at which it begins.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::domain::limits::ANCESTORS_MAX;
 use crate::domain::query::{Bound, Page};
+use crate::domain::session::Profile;
 use crate::domain::{Namespace, Session, SessionId};
 
 use super::{Error, Service};
@@ -29,6 +30,12 @@ impl Node {
     }
 }
 
+/// What is known when a page goes down: who stands above, and what is open.
+struct Known {
+    above: HashSet<SessionId>,
+    branches: Vec<Branch>,
+}
+
 /// The children of a node that are still to be shown.
 struct Branch {
     parent: SessionId,
@@ -48,7 +55,9 @@ impl Service {
     ) -> Result<Option<Page<Node, SessionId>>, Error> {
         let session = self.found(ns, id).await?;
         let mut lineage = self.ancestors(ns, &session).await?;
-        lineage.push(Node::There(session));
+        lineage.push(there(&session));
+        // A session may be made again under the name of one that it was forked from: no way leads up again.
+        let above: HashSet<SessionId> = lineage.iter().map(|node| node.id().clone()).collect();
         let start = match after {
             None => 0,
             Some(after) => match lineage.iter().position(|node| node.id() == after) {
@@ -68,7 +77,8 @@ impl Service {
             let Some(branches) = branches else {
                 return Ok(None);
             };
-            self.descend(ns, branches, &mut rows, bound.rows + 1).await?;
+            let known = Known { above, branches };
+            self.descend(ns, known, &mut rows, bound.rows + 1).await?;
         }
         let has_more = rows.len() > bound.rows;
         rows.truncate(bound.rows);
@@ -78,11 +88,11 @@ impl Service {
 
     /// Where a session hangs, from the root on. Above one that was purged nothing is known but the root of its forks.
     async fn ancestors(&self, ns: &Namespace, session: &Session) -> Result<Vec<Node>, Error> {
-        let mut ancestors: Vec<Node> = Vec::new();
+        let (mut ancestors, mut names) = (Vec::new(), HashSet::from([session.id.clone()]));
         let mut above = session.above().cloned();
         let mut root = session.profile.origin.as_ref().map(|origin| origin.root.clone());
         while let Some(id) = above.take().filter(|_| ancestors.len() < ANCESTORS_MAX) {
-            if id == session.id || ancestors.iter().any(|node| *node.id() == id) {
+            if !names.insert(id.clone()) {
                 break;
             }
             match self.store.session(ns, &id).await? {
@@ -90,7 +100,7 @@ impl Service {
                     above = found.above().cloned();
                     let origin = found.profile.origin.as_ref();
                     root = origin.map(|origin| origin.root.clone());
-                    ancestors.push(Node::There(found));
+                    ancestors.push(there(&found));
                 }
                 None => {
                     above = root.take().filter(|root| *root != id);
@@ -133,7 +143,7 @@ impl Service {
     async fn descend(
         &self,
         ns: &Namespace,
-        mut branches: Vec<Branch>,
+        Known { above, mut branches }: Known,
         rows: &mut Vec<Node>,
         rows_max: usize,
     ) -> Result<(), Error> {
@@ -154,6 +164,9 @@ impl Service {
                 continue;
             };
             branch.after = Some(session.id.clone());
+            if above.contains(&session.id) {
+                continue;
+            }
             if has_children {
                 branches.push(Branch::below(&session.id));
             }
@@ -161,6 +174,18 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// A node without its large texts: there may be thousands.
+fn there(session: &Session) -> Node {
+    let profile = Profile {
+        texts: Arc::default(),
+        ..Profile::clone(&session.profile)
+    };
+    Node::There(Arc::new(Session {
+        profile: Arc::new(profile),
+        ..session.clone()
+    }))
 }
 
 impl Branch {

@@ -20,6 +20,7 @@ pub(crate) mod indexing;
 pub(crate) mod lists;
 pub(crate) mod lookups;
 pub(crate) mod model;
+pub(crate) mod observed;
 pub(crate) mod past_heads;
 pub(crate) mod picture;
 pub(crate) mod races;
@@ -101,6 +102,7 @@ macro_rules! conformance {
                 search: finds_what_was_said, a_shared_message_is_found_once, copies_are_found_once,
                     it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,
                     what_is_swept_leaves, what_is_rewound_away_is_not_found;
+                observed: in_the_order_of_commits, though_nobody_waits;
                 model: agrees_with_memory, agrees_with_memory_under_load;
             }
         }

@@ -21,7 +21,7 @@ use crate::domain::{
 };
 
 use super::batch::{Verdict, consider, judge};
-use super::{Child, Chore, Committed, Error, Lack, Store};
+use super::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
 
 use tables::Tables;
 
@@ -35,6 +35,7 @@ mod tests;
 #[derive(Debug, Default)]
 pub struct Memory {
     tables: Mutex<Tables>,
+    observers: Observers,
 }
 
 impl Memory {
@@ -52,6 +53,8 @@ impl Store for Memory {
             Verdict::Decided(effects, committed) => {
                 effects.into_iter().for_each(|effect| tables.write(effect));
                 tables.index.news.send_modify(|news| *news = news.wrapping_add(1));
+                // Under the lock, so that commits are told of in their order.
+                self.observers.tell(&committed.changes);
                 Ok(committed)
             }
             Verdict::Refused(refusal) => Err(refusal.into()),
@@ -61,6 +64,10 @@ impl Store for Memory {
 
     async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
         consider(&mut *self.tables(), &proposal, now)
+    }
+
+    fn observe(&self, observer: &Arc<dyn Observer>) {
+        self.observers.add(observer);
     }
 
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {

@@ -26,7 +26,7 @@ use crate::domain::{
     RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Tip,
     Turn, TurnId,
 };
-use crate::store::{Child, Chore, Committed, Error, Lack, Store};
+use crate::store::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
 
 mod answers;
 mod backup;
@@ -72,6 +72,7 @@ pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     index: Index,
+    observers: Arc<Observers>,
     ended: Mutex<mpsc::Receiver<Infallible>>,
     _directory: Directory,
 }
@@ -110,8 +111,9 @@ impl Sqlite {
     fn over(directory: Directory, readers: usize) -> Result<Self, OpenError> {
         let (alive, ended) = mpsc::channel(1);
         let database = &directory.database;
-        let hints = Arc::default();
-        let writer = Writer::start(database, alive.clone(), Arc::clone(&hints))?;
+        let (hints, observers) = (Arc::default(), Arc::<Observers>::default());
+        let told = (Arc::clone(&hints), observers.clone());
+        let writer = Writer::start(database, alive.clone(), told)?;
         let index = Index::start(database, directory.index.clone(), hints, &alive)?;
         let connections = (0..readers.max(1)).map(|_| open::reader(database));
         let readers = Readers::start("reader", database, connections, &alive)?;
@@ -119,6 +121,7 @@ impl Sqlite {
             writer,
             readers,
             index,
+            observers,
             ended: Mutex::new(ended),
             _directory: directory,
         })
@@ -146,6 +149,10 @@ impl Store for Sqlite {
     async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
         let job = move |conn: &_| answers::consider(conn, &proposal, now);
         self.readers.read("considering", job).await
+    }
+
+    fn observe(&self, observer: &Arc<dyn Observer>) {
+        self.observers.add(observer);
     }
 
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {

@@ -44,6 +44,9 @@ impl<I: Clone + Eq + Hash, N> Channels<I, N> {
     /// Lets `change` look at what is known and move it; whether it did is what it returns.
     pub(super) fn tell(&self, ns: &Namespace, id: &I, change: impl FnOnce(&mut Option<N>) -> bool) {
         let senders = self.senders();
+        if senders.is_empty() {
+            return;
+        }
         if let Some(sender) = senders.get(&(ns.clone(), id.clone())) {
             sender.send_if_modified(change);
         }
@@ -92,6 +95,11 @@ impl<I: Clone + Eq + Hash, N: Clone> Ear<I, N> {
     /// What is listened to.
     pub fn id(&self) -> &I {
         &self.key.1
+    }
+
+    /// What is known, news or not.
+    pub fn known(&self) -> Option<N> {
+        self.news.borrow().clone()
     }
 
     /// What is known, if it is news to this listener.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::domain::{Entry, Seq, Tip};
 
 /// The most entries that are kept.
-const ENTRIES_MAX: usize = 256;
+const ENTRIES_MAX: usize = 64;
 
 /// The most bytes of bodies that are kept.
-const BYTES_MAX: usize = 256 * 1024;
+const BYTES_MAX: usize = 64 * 1024;
 
 /// What the last commits appended, oldest first. It never changes: a longer one is made of it.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +22,15 @@ impl Tail {
     /// The tail with one more commit's entries, the oldest left out where it would grow too large.
     #[must_use]
     pub fn with(&self, entries: &Arc<[Entry]>) -> Self {
+        if entries.len() > ENTRIES_MAX || bytes_of(entries) > BYTES_MAX {
+            return Self::default();
+        }
         let mut commits: Vec<Arc<[Entry]>> = self.commits.to_vec();
-        commits.push(entries.clone());
+        commits.push(entries.iter().map(detached).collect());
         let (mut count, mut bytes) = (0, 0);
         let kept = commits.iter().rev().take_while(|commit| {
             count += commit.len();
-            bytes += commit.iter().map(|entry| entry.body.len()).sum::<usize>();
+            bytes += bytes_of(commit);
             count <= ENTRIES_MAX && bytes <= BYTES_MAX
         });
         let left_out = commits.len() - kept.count();
@@ -54,6 +59,18 @@ impl Tail {
             }
         }
         entries
+    }
+}
+
+fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.body.len()).sum()
+}
+
+/// The same entry with a body of its own: that which came may be a slice of the whole request, and would keep it.
+fn detached(entry: &Entry) -> Entry {
+    Entry {
+        meta: entry.meta.clone(),
+        body: Bytes::copy_from_slice(&entry.body),
     }
 }
 

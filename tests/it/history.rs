@@ -318,6 +318,19 @@ async fn a_thread_does_not_write_past_a_rewind() {
 }
 
 #[tokio::test]
+async fn a_resume_after_a_rewind_leaves_the_thread_its_turns() {
+    let client = shared().await;
+    let thread = client.running(vec![asks("hello"), says("hi")]).await;
+    client.turn(&thread, vec![asks("more"), says("much")]).await;
+    let id = client.save(&thread).await.session.unwrap().session_id;
+    client.rewind(&id, To::ToSeq(2)).await;
+    let resumed = client.resume(&id).await;
+    assert_ne!(resumed.thread_id, thread, "it has a turn that the session lacks");
+    assert_eq!(client.items(&thread).await.len(), 4);
+    assert_eq!(client.items(&resumed.thread_id).await.len(), 2);
+}
+
+#[tokio::test]
 async fn it_is_all_there_after_a_kill() {
     let mut server = Server::start().await;
     let client = server.client().await.in_namespace("n");

@@ -132,6 +132,34 @@ async fn a_purged_ancestor_stays_as_an_id() {
     );
 }
 
+/// A session may be made again under the name of one that it comes from.
+#[tokio::test]
+async fn a_circle_ends() {
+    let client = planted().await;
+    let purge = DeleteSessionRequest {
+        session_id: "s".into(),
+        force: true,
+        ..Default::default()
+    };
+    client.delete_session(purge).await.unwrap();
+    client.fork_as("aa", "s").await;
+    for page_size in [1, 50] {
+        for asked in ["s", "a", "aa"] {
+            let nodes = client.tree(asked, page_size).await;
+            let mut known = ids(&nodes);
+            known.sort_unstable();
+            known.dedup();
+            assert_eq!(
+                known.len(),
+                nodes.len(),
+                "{asked}, {page_size} a page: {:?}",
+                ids(&nodes)
+            );
+            assert!(known.contains(&asked));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_page_that_cannot_begin_is_refused() {
     let client = planted().await;

@@ -158,8 +158,10 @@ fn is_in_use(facts: &Facts, ns: &Namespace, thread: &Thread, session: &Session, 
 /// Whether nothing of a thread is lost when it is seeded again: all its turns are in the session.
 fn can_be_seeded_again(thread: &Thread, session: &Session) -> bool {
     let mark = thread.mark(&session.id);
-    let saved = mark.is_some_and(|mark| mark.item == Seq(thread.items) && mark.turn_start.is_none());
-    saved && thread.active_turn.is_none() && thread.open_items == 0
+    let saved = mark.filter(|mark| mark.item == Seq(thread.items) && mark.turn_start.is_none());
+    // After a rewind the session may lack what it once had of the thread.
+    let still = saved.is_some_and(|mark| session.tip.covers(mark.log, mark.seq));
+    still && thread.active_turn.is_none() && thread.open_items == 0
 }
 
 fn begin(facts: &Facts, ns: &Namespace, start: &Start, now: Time) -> Ruling {

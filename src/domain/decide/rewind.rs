@@ -21,10 +21,9 @@ pub(super) fn rewind(facts: &Facts, ns: &Namespace, rewind: &Rewind, now: Time) 
     let session = writable(facts, ns, &rewind.session)?;
     fresh(session, rewind.expected)?;
     unmoved(session, &rewind.from)?;
-    let source = match rewind.to {
-        Some(revision) => &past_head(facts, ns, session, revision)?.tip,
-        None => &session.tip,
-    };
+    let past = rewind.to.map(|revision| past_head(facts, ns, session, revision));
+    let past = past.transpose()?;
+    let source = past.map_or(&session.tip, |past| &past.tip);
     let kept = Tip {
         log: source.log.clone(),
         tally: rewind.cut.tally.clone(),
@@ -52,7 +51,13 @@ pub(super) fn rewind(facts: &Facts, ns: &Namespace, rewind: &Rewind, now: Time) 
         log: log.clone(),
         tally: kept.tally,
     };
-    let after = finished(moved(session, tip, Some(rewind.cut.preview.clone()), None, now));
+    // Back at a past head it is as it was there; cut, it is in the middle of a turn if a call is left open.
+    let incomplete = past.map_or(
+        session.profile.incomplete_turn && !tip.tally.open_calls.is_empty(),
+        |past| past.incomplete_turn,
+    );
+    let preview = Some(rewind.cut.preview.clone());
+    let after = turned(moved(session, tip, preview, None, now), incomplete);
     let effects = vec![
         Effect::OpenLog(log),
         Effect::PutPastHead(Arc::new(left(session, now))),
@@ -68,6 +73,7 @@ pub(super) fn left(session: &Session, now: Time) -> PastHead {
         session: session.id.clone(),
         revision: session.revision,
         tip: session.tip.clone(),
+        incomplete_turn: session.profile.incomplete_turn,
         time: now,
     }
 }
@@ -83,15 +89,15 @@ pub(super) fn past_head<'a>(
     head.ok_or_else(|| Refusal::no_revision(&session.id, revision))
 }
 
-/// A session that ends in no open call is not in the middle of a turn any more.
-fn finished(after: Moved) -> Moved {
+/// The session in the middle of a turn or not.
+fn turned(after: Moved, incomplete: bool) -> Moved {
     let (Moved::Head(session) | Moved::Whole(session)) = &after;
-    if !session.profile.incomplete_turn || !session.tip.tally.open_calls.is_empty() {
+    if session.profile.incomplete_turn == incomplete {
         return after;
     }
     Moved::Whole(Session {
         profile: Arc::new(Profile {
-            incomplete_turn: false,
+            incomplete_turn: incomplete,
             ..Profile::clone(&session.profile)
         }),
         ..session.clone()

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::domain::limits::{PAGE_BYTES_MAX, WATCH_PAGE_BYTES};
 use crate::domain::session::State;
 use crate::domain::{Cursor, Entry, EntryMeta, Namespace, Refusal, Seq, Session, SessionId, path};
-use crate::watchers::{SessionEar, SessionNews, Tail, is_silent_since};
+use crate::watchers::{SessionEar, is_silent_since};
 
 use super::super::{Error, Service};
 use super::{SessionChange, SessionChanges};
@@ -19,7 +20,6 @@ struct Watch {
     ear: SessionEar,
     ticks: watch::Receiver<u64>,
     session: Option<Arc<Session>>,
-    tail: Tail,
     cursor: Cursor,
     /// To be told with the next change.
     rewound_to: Option<Seq>,
@@ -27,8 +27,6 @@ struct Watch {
     told: Option<u64>,
     sent: Instant,
     has_ended: bool,
-    /// Held while a large page is on its way to the reader.
-    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Service {
@@ -40,34 +38,25 @@ impl Service {
         cursor: Option<Cursor>,
     ) -> Result<SessionChanges, Error> {
         let mut ear = self.live.watchers.session(ns, id);
-        let news = match ear.heard() {
-            Some(news) if news.session.is_some() => news,
-            Some(_) | None => {
+        let session = match ear.heard().and_then(|news| news.session) {
+            Some(session) => session,
+            None => {
                 let session = self.found(ns, id).await?;
                 self.live.watchers.offer_session(&session);
-                SessionNews {
-                    session: Some(session),
-                    tail: Tail::default(),
-                }
+                session
             }
         };
-        let start = news
-            .session
-            .as_ref()
-            .map(|session| Cursor::at(&session.tip, Seq::ZERO, session.revision));
-        let cursor = cursor.or(start).ok_or_else(|| Refusal::no_session(id))?;
+        let cursor = cursor.unwrap_or_else(|| Cursor::at(&session.tip, Seq::ZERO, session.revision));
         let mut watch = Watch {
             service: self.clone(),
             ear,
             ticks: self.live.watchers.ticks(),
-            session: news.session,
-            tail: news.tail,
+            session: Some(session),
             cursor,
             rewound_to: None,
             told: None,
             sent: Instant::now(),
             has_ended: false,
-            place: None,
         };
         // A cursor that is no good is told at once.
         watch.stand().await?;
@@ -86,11 +75,9 @@ impl Watch {
         if self.has_ended {
             return None;
         }
-        // Whoever asks for more has taken what was sent.
-        self.place = None;
         loop {
             if let Some(news) = self.ear.heard() {
-                self.hear(news);
+                self.session = news.session;
             }
             let change = match self.news().await {
                 Ok(change) => change,
@@ -100,7 +87,7 @@ impl Watch {
                 return Some(Ok(self.told(change)));
             }
             tokio::select! {
-                news = self.ear.next() => self.hear(news),
+                news = self.ear.next() => self.session = news.session,
                 Ok(()) = self.ticks.changed() => {
                     if is_silent_since(self.sent) {
                         let heartbeat = self.change(Vec::new());
@@ -109,11 +96,6 @@ impl Watch {
                 }
             }
         }
-    }
-
-    fn hear(&mut self, news: SessionNews) {
-        self.session = news.session;
-        self.tail = news.tail;
     }
 
     /// What the reader has not been told yet.
@@ -174,13 +156,14 @@ impl Watch {
         if self.cursor.seq >= session.tip.seq() {
             return Ok(Vec::new());
         }
-        let known = self.tail.after(self.cursor.seq, &session.tip);
+        // The tail is not kept: of many slow readers each would keep another.
+        let tail = self.ear.known().map(|news| news.tail).unwrap_or_default();
+        let known = tail.after(self.cursor.seq, &session.tip);
         if !known.is_empty() {
             return Ok(known);
         }
-        let page = self.service.page_of(&session.tip, self.cursor.seq).await?;
-        self.place = page.place;
-        Ok(page.rows)
+        let bytes = WATCH_PAGE_BYTES.min(PAGE_BYTES_MAX.saturating_sub(session.text_bytes()));
+        self.service.page_of(&session.tip, self.cursor.seq, bytes).await
     }
 
     /// A change that tells of `entries`, and of all that is known beside them.

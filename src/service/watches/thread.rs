@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::limits::PAGE_ROWS_MAX;
+use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, WATCH_PAGE_BYTES, WATCH_TURNS_MAX};
 use crate::domain::query::{Bound, ChangedItems};
 use crate::domain::{Item, Namespace, Seq, Thread, ThreadCursor, ThreadId, Turn};
 use crate::watchers::{ThreadEar, is_silent_since};
@@ -121,7 +121,7 @@ impl Watch {
     async fn shared(&mut self, thread: &Thread) -> Result<(Vec<Item>, Vec<Turn>), Error> {
         let page = self
             .service
-            .shared_items(thread, self.cursor.item, Bound::PAGE)
+            .shared_items(thread, self.cursor.item, room(thread))
             .await?;
         self.cursor.item = page.next.unwrap_or_else(|| thread.base_items());
         Ok((page.items, page.turns))
@@ -139,12 +139,17 @@ impl Watch {
             return Ok((Vec::new(), Vec::new()));
         }
         let store = &self.service.store;
-        // Turns of the change that a page ended in were sent with that page.
-        let mut turns = store.changed_turns(journal, change, PAGE_ROWS_MAX).await?;
-        let last_turn = turns.last().filter(|_| turns.len() == PAGE_ROWS_MAX);
+        // A turn is sent with the last items of its change.
+        let told = if after == Seq(u64::MAX) {
+            change
+        } else {
+            change.saturating_sub(1)
+        };
+        let mut turns = store.changed_turns(journal, told, WATCH_TURNS_MAX).await?;
+        let last_turn = turns.last().filter(|_| turns.len() == WATCH_TURNS_MAX);
         let to = last_turn.map_or(thread.change, |turn| turn.change.min(thread.change));
         let query = ChangedItems { change, after, to };
-        let items = store.changed_items(journal, &query, Bound::PAGE).await?;
+        let items = store.changed_items(journal, &query, room(thread)).await?;
         let is_all = match items.last() {
             Some(last) => {
                 let rest = ChangedItems {
@@ -162,7 +167,7 @@ impl Watch {
             Some(_) | None => (to, Seq(u64::MAX)),
         };
         let reached = self.cursor.change;
-        turns.retain(|turn| turn.change <= reached);
+        turns.retain(|turn| turn.change < reached || (is_all && turn.change == reached));
         Ok((items, turns))
     }
 
@@ -184,5 +189,14 @@ impl Watch {
         self.told = change.thread.as_ref().map(|thread| thread.change);
         self.has_ended = change.deleted;
         change
+    }
+}
+
+/// What a response may hold beside the thread.
+fn room(thread: &Thread) -> Bound {
+    let rest = PAGE_BYTES_MAX.saturating_sub(thread.text_bytes());
+    Bound {
+        rows: PAGE_ROWS_MAX,
+        bytes: WATCH_PAGE_BYTES.min(rest),
     }
 }

@@ -89,6 +89,7 @@ pub(crate) async fn are_read_under_their_revision(backend: &impl Backend) {
         session: f::session("s"),
         revision: second.revision,
         tip: second.tip.clone(),
+        incomplete_turn: false,
         time: left,
     };
     assert_eq!(*head, expected);

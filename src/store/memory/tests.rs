@@ -85,6 +85,7 @@ impl Store for Batched {
             match verdict {
                 Verdict::Decided(effects, committed) => {
                     batch.effects.extend(effects);
+                    self.memory.observers.tell(&committed.changes);
                     batch.decided += 1;
                     if batch.decided == BATCH {
                         self.write(&mut batch);
@@ -100,6 +101,10 @@ impl Store for Batched {
 
     async fn consider(&self, proposal: Proposal, now: Time) -> Result<Outcome, Error> {
         self.written().consider(proposal, now).await
+    }
+
+    fn observe(&self, observer: &Arc<dyn Observer>) {
+        self.memory.observe(observer);
     }
 
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {

@@ -18,7 +18,7 @@ pub(super) fn past_head(
     revision: Revision,
 ) -> Result<Option<Arc<PastHead>>, Error> {
     let failed = failed("reading a past head");
-    let sql = "SELECT revision, log, tally, time FROM past_heads \
+    let sql = "SELECT revision, log, tally, incomplete_turn, time FROM past_heads \
                WHERE namespace = ?1 AND session_id = ?2 AND revision = ?3";
     let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let values = params![ns.as_str(), session.as_str(), column(revision.0)];
@@ -38,7 +38,7 @@ pub(super) fn past_heads(
     rows_max: usize,
 ) -> Result<Vec<Arc<PastHead>>, Error> {
     let failed = failed("listing past heads");
-    let sql = "SELECT revision, log, tally, time FROM past_heads \
+    let sql = "SELECT revision, log, tally, incomplete_turn, time FROM past_heads \
                WHERE namespace = ?1 AND session_id = ?2 AND revision < ?3 ORDER BY revision DESC";
     let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let before = before.map_or(i64::MAX, |before| column(before.0));
@@ -83,20 +83,22 @@ fn read(
         session: session.clone(),
         revision: Revision(number(revision).map_err(damaged)?),
         tip,
-        time: Time(columns.integer(3).map_err(damaged)?),
+        incomplete_turn: columns.integer(3).map_err(damaged)? != 0,
+        time: Time(columns.integer(4).map_err(damaged)?),
     }))
 }
 
 /// Keeps the head that a session leaves.
 pub(super) fn put(conn: &Connection, head: &PastHead) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO past_heads (namespace, session_id, revision, log, tally, time) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT OR REPLACE INTO past_heads (namespace, session_id, revision, log, tally, \
+               incomplete_turn, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     conn.prepare_cached(sql)?.execute(params![
         head.namespace.as_str(),
         head.session.as_str(),
         column(head.revision.0),
         head.tip.log.id.0.as_bytes(),
         tally::encode(&head.tip.tally),
+        head.incomplete_turn,
         head.time.0,
     ])?;
     Ok(())

@@ -167,7 +167,7 @@ CREATE UNIQUE INDEX resumes_open_by_session ON resumes (namespace, session_id) W
 
 CREATE TABLE past_heads (
     namespace TEXT NOT NULL, session_id TEXT NOT NULL, revision INTEGER NOT NULL,
-    log BLOB NOT NULL, tally BLOB NOT NULL, time INTEGER NOT NULL,
+    log BLOB NOT NULL, tally BLOB NOT NULL, incomplete_turn INTEGER NOT NULL, time INTEGER NOT NULL,
     PRIMARY KEY (namespace, session_id, revision)
 ) STRICT;
 CREATE INDEX past_heads_by_log ON past_heads (log);

@@ -13,7 +13,7 @@ use super::index::Hints;
 use super::open::{self, OpenError};
 use super::{Alive, Closed};
 use crate::domain::{Proposal, Time};
-use crate::store::{Committed, Error};
+use crate::store::{Committed, Error, Observers};
 
 mod batches;
 mod weight;
@@ -22,6 +22,9 @@ use batches::Batches;
 
 /// Proposals that wait for the writer before more wait in line.
 const QUEUE_MAX: usize = 1_024;
+
+/// Who is told of what was written, before it is answered.
+type Told = (Arc<Hints>, Arc<Observers>);
 
 type Reply = oneshot::Sender<Result<Committed, Error>>;
 
@@ -59,11 +62,11 @@ enum NotWritten {
 
 impl Writer {
     /// Opens the database `file` and starts the thread.
-    pub(super) fn start(file: &Path, alive: Alive, hints: Arc<Hints>) -> Result<Self, OpenError> {
+    pub(super) fn start(file: &Path, alive: Alive, told: Told) -> Result<Self, OpenError> {
         let conn = open::writer(file)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let broken = Arc::new(AtomicBool::new(false));
-        let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), (alive, hints));
+        let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), (alive, told));
         let thread = thread::Builder::new().name("sessiond-writer".to_owned());
         let thread = thread
             .spawn(move || batches.run())

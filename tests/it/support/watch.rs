@@ -1,5 +1,7 @@
 //! Readers that watch: what they were told, put together as a client would.
 
+use std::collections::HashSet;
+
 use sessiond::pb::client::{self as pb, Entry, Item, Session, Thread, Turn};
 use tonic::{Status, Streaming};
 
@@ -198,7 +200,8 @@ impl ThreadReader {
         assert!(!self.deleted, "something after the deletion: {told:?}");
         if let Some(seq) = told.rewound_to_seq {
             self.items.retain(|item| item.seq <= seq);
-            self.turns.clear();
+            let kept: HashSet<&String> = self.items.iter().map(|item| &item.turn_id).collect();
+            self.turns.retain(|turn| kept.contains(&turn.turn_id));
             self.rewound.push(seq);
         }
         self.told += told.items.len();

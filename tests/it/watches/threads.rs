@@ -158,6 +158,10 @@ async fn a_seeded_thread_shows_what_it_shares() {
         .await;
     assert_eq!(reader.rewound, [4], "what it shared before it shares still");
     assert_eq!(reader.items, client.items(&id).await);
+    let known: Vec<_> = reader.turns.iter().map(|turn| turn.turn_id.clone()).collect();
+    let mut named: Vec<_> = reader.items.iter().map(|item| item.turn_id.clone()).collect();
+    named.dedup();
+    assert_eq!(known, named, "the turns of all items, and no other");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::weight::weight;
-use super::{Job, NotWritten, Pending, Reply};
+use super::{Job, NotWritten, Pending, Reply, Told};
 use crate::domain::{Effect, Facts, LogId, Time};
 use crate::store::batch::{Verdict, judge};
 use crate::store::sqlite::answers::Asked;
@@ -21,7 +21,7 @@ use crate::store::sqlite::index::Hints;
 use crate::store::sqlite::open::{self, OpenError};
 use crate::store::sqlite::stored::Stored;
 use crate::store::sqlite::{Alive, effects};
-use crate::store::{Committed, Error};
+use crate::store::{Committed, Error, Observers};
 
 /// Proposals of one batch.
 const BATCH_MAX: usize = 512;
@@ -49,6 +49,7 @@ pub(super) struct Batches {
     stored: Stored,
     /// What is to be indexed.
     hints: Arc<Hints>,
+    observers: Arc<Observers>,
     last: Last,
     _alive: Alive,
 }
@@ -75,7 +76,7 @@ impl Batches {
         conn: Connection,
         queue: mpsc::Receiver<Job>,
         broken: Arc<AtomicBool>,
-        (alive, hints): (Alive, Arc<Hints>),
+        (alive, (hints, observers)): (Alive, Told),
     ) -> Self {
         let (facts, stored) = (Facts::default(), Stored::default());
         Self {
@@ -86,6 +87,7 @@ impl Batches {
             facts,
             stored,
             hints,
+            observers,
             last: Last::default(),
             _alive: alive,
         }
@@ -226,6 +228,11 @@ impl Batches {
             self.forget();
         } else {
             self.facts.settle(FACTS_MAX);
+        }
+        for (_, answer) in &round.answers {
+            if let Ok(committed) = answer {
+                self.observers.tell(&committed.changes);
+            }
         }
         for (reply, answer) in round.answers {
             // Who asked may have left meanwhile.
