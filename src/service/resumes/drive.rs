@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::proposal::{ResumeCommand, Seat, Seed as SeedKind, Start};
-use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure};
+use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure, State};
 use crate::domain::{Command, EngineId, Namespace, Noun, Refusal, Resume, ResumeId, Session, ThreadId};
 use crate::engine::{self, EngineHandle};
 use crate::store;
@@ -115,7 +115,7 @@ impl Service {
         thread: Option<&ThreadId>,
     ) -> Over {
         let mut ear = self.live.watchers.resume(&resume.namespace, &resume.id);
-        let ended = async { while !ear.next().await.state.is_end() {} };
+        let ended = async { while !is_called_off(ear.next().await.state) {} };
         let attempt = self.attempt(resume, beginning, thread);
         let over = tokio::select! {
             over = attempt => over,
@@ -256,6 +256,14 @@ impl Service {
             log(id, &error);
             sleep(RETRY_AFTER).await;
         }
+    }
+}
+
+/// Whether somebody else has ended a resume: READY comes of the attempt itself, which has more to do then.
+fn is_called_off(state: State) -> bool {
+    match state {
+        State::Failed | State::Canceled => true,
+        State::Queued | State::Seeding | State::Ready => false,
     }
 }
 
