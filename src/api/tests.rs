@@ -350,18 +350,6 @@ async fn a_thread_is_run_and_saved() {
     assert_eq!(saved.session.expect("a session").title, "Hello");
 }
 
-#[tokio::test]
-async fn what_comes_later_says_so() {
-    let later = (Code::Unimplemented, "UNIMPLEMENTED".to_owned());
-    let threads = Threads::new(service());
-    assert_eq!(
-        no(threads
-            .watch_thread(request(pb::WatchThreadRequest::default()))
-            .await),
-        later
-    );
-}
-
 /// Calls GetSession with raw bytes, through the edge and tonic's own decoding.
 async fn raw(bytes: &[u8]) -> (Code, String) {
     let mut framed = vec![0];
