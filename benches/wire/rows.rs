@@ -12,27 +12,57 @@ const ENTRY_BYTES: usize = 1_024;
 const FRAME_BYTES: usize = 90;
 
 /// Different texts, so that no two neighbours are the same.
-static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..64).map(text).collect());
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..TEXTS_COUNT).map(text).collect());
 
-/// Words as a conversation has them.
+/// How many there are.
+const TEXTS_COUNT: usize = 1_024;
+
+/// The most frequent words, as a conversation has them.
 const WORDS: [&str; 32] = [
     "the", "session", "is", "read", "from", "a", "branch", "and", "then", "written", "to", "disk", "before",
     "it", "answers", "which", "function", "returns", "early", "when", "no", "entry", "was", "found",
     "please", "try", "again", "with", "more", "context", "tokens", "left",
 ];
 
-/// A text of the wanted size; the same for the same number.
+/// How many different words there are in all.
+const VOCABULARY: f64 = 20_000.0;
+
+/// A text of the wanted size; the same for the same number. Words are as frequent as in a natural language: the n-th
+/// has about the n-th part of the frequency of the first.
 fn text(number: usize) -> String {
     let mut text = String::with_capacity(ENTRY_BYTES);
     let mut state = number as u64 + 1;
     while text.len() < ENTRY_BYTES - FRAME_BYTES {
         // A step of a linear congruential generator: any spread of words will do.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        text.push_str(WORDS[(state >> 59) as usize]);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "53 bits for a number from 0 to 1, and a rank below the vocabulary"
+        )]
+        let rank = VOCABULARY.powf((state >> 11) as f64 / (1_u64 << 53) as f64) as usize - 1;
+        match WORDS.get(rank) {
+            Some(word) => text.push_str(word),
+            None => push_word(rank, &mut text),
+        }
         text.push(' ');
     }
     text.truncate(ENTRY_BYTES - FRAME_BYTES);
     text
+}
+
+/// Adds a word of this rank: five letters and more, for the rare ones are the long ones.
+fn push_word(rank: usize, text: &mut String) {
+    const SYLLABLES: [&str; 20] = [
+        "ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "wu", "sta",
+        "tre", "pli", "cro", "spu",
+    ];
+    let mut rest = rank + SYLLABLES.len() * SYLLABLES.len();
+    while rest > 0 {
+        text.push_str(SYLLABLES[rest % SYLLABLES.len()]);
+        rest /= SYLLABLES.len();
+    }
 }
 
 /// A new UUIDv7, as text.

@@ -156,10 +156,10 @@ async fn searches(plan: Plan) -> Result<Table> {
     client::append(&mut client, last.clone(), vec![rare]).await?;
     caught_up(&mut client).await?;
     let took = began.elapsed();
-    let all = (sessions * messages) as i64;
+    let all = i64::try_from(sessions * messages)?;
     let title = format!(
         "Searches among {} messages of 1 KB: {} bytes of index and {} of store a message, appended and indexed in {:.1} s",
-        count(all as f64),
+        all,
         server.index_bytes()? / all,
         server.stored_bytes()? / all,
         took.as_secs_f64(),

@@ -350,6 +350,17 @@ async fn a_thread_is_run_and_saved() {
     assert_eq!(saved.session.expect("a session").title, "Hello");
 }
 
+#[tokio::test]
+async fn what_is_switched_off_says_so() {
+    let sessions = Sessions::new(service().without_search());
+    let search = pb::SearchMessagesRequest {
+        query: "word".to_owned(),
+        ..Default::default()
+    };
+    let refused = (Code::Unimplemented, "UNIMPLEMENTED".to_owned());
+    assert_eq!(no(sessions.search_messages(request(search)).await), refused);
+}
+
 /// Calls GetSession with raw bytes, through the edge and tonic's own decoding.
 async fn raw(bytes: &[u8]) -> (Code, String) {
     let mut framed = vec![0];

@@ -20,7 +20,7 @@ const SHOWN_MAX: usize = 50;
 
 /// Where the data is.
 #[derive(Args, Debug)]
-struct Data {
+pub(crate) struct Data {
     /// The folder the data lies in [default: sessiond in the user's data home]
     #[arg(long, env = "SESSIOND_DATA", hide_env_values = true, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub(crate) struct Verify {
 }
 
 impl Data {
-    fn folder(self) -> Result<PathBuf, Error> {
+    pub(crate) fn folder(self) -> Result<PathBuf, Error> {
         let config = Config {
             data: self.data,
             ..Config::default()

@@ -1,7 +1,6 @@
 //! `reindex`: makes the search index anew, with the server stopped.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
+use super::keep::Data;
 use super::term::Screen;
-use crate::config::Config;
 use crate::service::SystemClock;
 use crate::store::Store as _;
 use crate::store::sqlite::{OpenError, Sqlite};
@@ -23,23 +22,13 @@ const BAR: &str = "{spinner} {human_pos} messages indexed, {per_sec}";
 /// Make the search index anew. The server must be stopped; it need not be done after a crash.
 #[derive(Args, Debug)]
 pub(crate) struct Reindex {
-    /// The folder the data lies in [default: sessiond in the user's data home]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    data: Data,
 }
 
 impl Reindex {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
-        let config = Config::load(self.config.as_deref(), std::env::vars_os(), |config| {
-            if self.data.is_some() {
-                config.data.clone_from(&self.data);
-            }
-        });
-        let config = config.context("cannot tell where the data lies")?;
-        let folder = config.data_folder().context("cannot tell where the data lies")?;
+        let folder = self.data.folder()?;
         if !Sqlite::is_in(&folder) {
             return Err(Error::Input(format!("there is no data in {}", folder.display())));
         }

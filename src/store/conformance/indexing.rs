@@ -73,7 +73,7 @@ pub(super) fn user(id: &str, text: &str, second: u64) -> NewEntry {
 }
 
 /// What the words of such a message are.
-pub(super) fn plain(entry: &Entry) -> (Time, String) {
+pub(crate) fn plain(entry: &Entry) -> (Time, String) {
     let text = String::from_utf8_lossy(&entry.body);
     (entry.meta.create_time, words::folded(&text))
 }

@@ -33,6 +33,8 @@ mod write;
 
 pub(super) use file::remove;
 pub(super) use hints::Hints;
+#[cfg(test)]
+pub(super) use sharers::READERS;
 
 use keeper::Keeper;
 use search::Searcher;

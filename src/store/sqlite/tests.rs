@@ -23,6 +23,7 @@ use crate::store::{Committed, Error, Store};
 mod backups;
 mod damage;
 mod failure;
+mod index;
 mod opening;
 mod plans;
 mod verifying;

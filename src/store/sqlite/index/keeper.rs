@@ -181,7 +181,9 @@ impl Keeper {
             Err(fault) => {
                 let failures = self.failures.get().saturating_add(1);
                 self.failures.set(failures);
-                if failures % FAILURES_MAX == 0 || matches!(&fault, Fault::Index(error) if is_damage(error)) {
+                if failures.is_multiple_of(FAILURES_MAX)
+                    || matches!(&fault, Fault::Index(error) if is_damage(error))
+                {
                     *index = None;
                 } else if let Some(index) = &*index
                     && !index.is_autocommit()

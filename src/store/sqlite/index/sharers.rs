@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::Fault;
 use super::lack::indexed_to;
@@ -14,6 +14,15 @@ use crate::domain::{LogId, Seq, SessionId};
 use crate::store::Error;
 use crate::store::record::{Code, Damage, column, number};
 use crate::store::sqlite::{columns::Columns, copies, failed};
+
+/// The sessions that read a log. `CROSS` keeps the order: a log has few readers, a namespace many sessions.
+pub(in crate::store::sqlite) const READERS: &str = "SELECT session_id, create_time, seq FROM sessions \
+        WHERE log = ?1 AND namespace = ?2 AND state IN (?3, ?4) AND workspace = ifnull(?5, workspace) \
+    UNION ALL SELECT session_id, create_time, to_seq \
+        FROM log_edges CROSS JOIN sessions ON sessions.log = log_edges.log \
+        WHERE part_log = ?1 AND namespace = ?2 AND state IN (?3, ?4) \
+        AND workspace = ifnull(?5, workspace) \
+    LIMIT ?6";
 
 /// Sessions by the logs that they read, remembered for one search.
 pub(super) struct Sharers<'a> {
@@ -122,15 +131,7 @@ impl<'a> Sharers<'a> {
             return Ok(None);
         };
         if !self.titles.contains_key(&id) {
-            let sql = "SELECT title FROM sessions WHERE namespace = ?1 AND session_id = ?2";
-            let title = self
-                .main
-                .prepare_cached(sql)
-                .and_then(|mut statement| {
-                    let key = [self.query.namespace.as_str(), id.as_str()];
-                    statement.query_row(key, |row| row.get(0)).optional()
-                })
-                .map_err(failed("reading a title"))?;
+            let title = title(self.main, self.query, &id)?;
             self.titles.insert(id.clone(), title);
         }
         let title = self.titles.get(&id).cloned().flatten();
@@ -138,17 +139,30 @@ impl<'a> Sharers<'a> {
     }
 }
 
+/// The title of a session that is there and can be read.
+fn title(main: &Connection, query: &Query, id: &SessionId) -> Result<Option<String>, Error> {
+    let operation = "reading a title";
+    let sql = "SELECT title FROM sessions WHERE namespace = ?1 AND session_id = ?2";
+    let mut statement = main.prepare_cached(sql).map_err(failed(operation))?;
+    let mut rows = statement
+        .query([query.namespace.as_str(), id.as_str()])
+        .map_err(failed(operation))?;
+    let Some(row) = rows.next().map_err(failed(operation))? else {
+        return Ok(None);
+    };
+    match Columns(row).text(0) {
+        Ok(title) => Ok(Some(title.to_owned())),
+        Err(damage) => {
+            tracing::error!(session = %id, %damage, "a damaged session is left out of a search");
+            Ok(None)
+        }
+    }
+}
+
 /// The sessions that read a log and pass the filters, the oldest first.
 fn readers(main: &Connection, query: &Query, log: LogId) -> Result<Vec<Sharer>, Error> {
     let operation = "looking who reads a log";
-    let sql = "SELECT session_id, create_time, seq FROM sessions \
-            WHERE log = ?1 AND namespace = ?2 AND state IN (?3, ?4) AND workspace = ifnull(?5, workspace) \
-        UNION ALL SELECT session_id, create_time, to_seq \
-            FROM log_edges CROSS JOIN sessions ON sessions.log = log_edges.log \
-            WHERE part_log = ?1 AND namespace = ?2 AND state IN (?3, ?4) \
-            AND workspace = ifnull(?5, workspace) \
-        LIMIT ?6";
-    let mut statement = main.prepare_cached(sql).map_err(failed(operation))?;
+    let mut statement = main.prepare_cached(READERS).map_err(failed(operation))?;
     let values = params![
         log.0.as_bytes(),
         query.namespace.as_str(),
