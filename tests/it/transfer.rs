@@ -118,6 +118,35 @@ async fn what_is_no_import_is_refused() {
 }
 
 #[tokio::test]
+async fn a_past_revision_goes_out_too() {
+    let (client, elsewhere) = (shared().await, shared().await);
+    let id = talk_of(&client, 4).await;
+    let before = jsonl(&client, &id).await;
+    let revision = client.session(&id).await.revision;
+    let rewind = pb::RewindSessionRequest {
+        session_id: id.clone(),
+        to: Some(pb::rewind_session_request::To::ToSeq(2)),
+        ..Default::default()
+    };
+    client.rewind_session(rewind).await.unwrap();
+    let now = jsonl(&client, &id).await;
+    assert_eq!(now.lines().count(), 3);
+    let past = ExportSessionRequest {
+        session_id: id.clone(),
+        format: ExportFormat::Jsonl.into(),
+        revision: Some(revision),
+        ..Default::default()
+    };
+    let past = String::from_utf8(export_or(&client, past).await.unwrap().concat()).unwrap();
+    // The facts are as they are now, the entries as they were.
+    assert!(past.lines().skip(1).eq(before.lines().skip(1)));
+    // What was dropped there is no other way: here the session goes on, then it is a part of what is there.
+    assert_eq!(sum(&imported(&elsewhere, &now).await), (vec![id.clone()], 2, 0));
+    assert_eq!(sum(&imported(&elsewhere, &past).await), (vec![id.clone()], 2, 2));
+    assert_eq!(sum(&imported(&elsewhere, &now).await), (vec![id], 0, 2));
+}
+
+#[tokio::test]
 async fn a_retry_answers_what_was_done() {
     let (client, elsewhere) = (shared().await, shared().await);
     let text = jsonl(&client, &talk_of(&client, 3).await).await;

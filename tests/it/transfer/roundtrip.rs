@@ -18,7 +18,7 @@ use crate::support::raw::{field, unary, with_unknown_field};
 use crate::support::transfer::{
     export_or, header, import_or, import_parts, imported, jsonl, parts, problems, sum,
 };
-use crate::support::{Client, pb, shared};
+use crate::support::{Client, pb, shared, until};
 
 /// Goes out, comes in elsewhere, goes out again; what came in.
 async fn travels(client: &Client, id: &str) -> Session {
@@ -297,6 +297,29 @@ async fn an_import_may_say_where_it_goes() {
     assert_eq!(there.workspace, "/elsewhere/x");
     let back = text.replace(&id, "mine").replace("/work/a b", "/elsewhere/x");
     assert_eq!(jsonl(&elsewhere, "mine").await, back);
+}
+
+#[tokio::test]
+async fn what_came_in_is_found_by_its_words() {
+    let (client, elsewhere) = (shared().await, shared().await);
+    let few = client.holding([user("a rare axolotl")]).await;
+    let many = (0..1_200).map(|number| user(&format!("axolotl number {number}")));
+    let many = client.holding(many).await;
+    for id in [&few, &many] {
+        imported(&elsewhere, &jsonl(&client, id).await).await;
+    }
+    for (query, id) in [("rare axolotl", &few), ("\"number 1199\"", &many)] {
+        let found = until("the index has caught up", || async {
+            let request = pb::SearchMessagesRequest {
+                query: query.into(),
+                ..Default::default()
+            };
+            let mut hits = elsewhere.search_messages(request).await.unwrap().hits;
+            hits.pop()
+        })
+        .await;
+        assert_eq!(found.session_id, *id);
+    }
 }
 
 #[tokio::test]
