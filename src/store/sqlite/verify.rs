@@ -34,6 +34,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Reads the facts of a stored body; `None`: it is no body of that kind. The store itself never opens bodies.
 pub type Opener<'a> = &'a dyn Fn(Kind, &Bytes) -> Option<Payload>;
 
+/// Goes through one kind of rows.
+type Walk = fn(&mut Check<'_>) -> Result<(), Error>;
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -66,7 +69,7 @@ pub fn verify(dir: &Path, open: Option<Opener<'_>>) -> Result<Report, OpenError>
         report: Report::default(),
     };
     // One more table needs one more line here, and its structure is looked at without.
-    let walks: [(&str, fn(&mut Check<'_>) -> Result<(), Error>); 6] = [
+    let walks: [(&str, Walk); 6] = [
         ("the structure", structure::check),
         ("sessions", sessions::check),
         ("logs", logs::check),
@@ -101,6 +104,10 @@ impl Check<'_> {
     }
 
     /// Something is wrong.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "errors and literals alike come by value"
+    )]
     fn problem(&mut self, row: impl Into<String>, reason: impl ToString) {
         self.report.problem_count += 1;
         if self.report.problems.len() < PROBLEMS_MAX {

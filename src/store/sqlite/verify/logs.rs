@@ -25,7 +25,7 @@ fn some_logs(check: &mut Check<'_>, after: Vec<u8>) -> Result<Option<Vec<u8>>, E
     let sql = "SELECT log FROM logs WHERE log > ?1 ORDER BY log LIMIT ?2";
     let keys = {
         let mut statement = check.conn.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map(params![after, column(ROWS_MAX as u64)], |row| row.get(0));
+        let rows = statement.query_map((after, column(ROWS_MAX as u64)), |row| row.get(0));
         rows.and_then(Iterator::collect::<Result<Vec<Vec<u8>>, _>>)
             .map_err(&failed)?
     };
