@@ -204,6 +204,16 @@ async fn looks_damaged(client: &Client, damaged: Damaged, sql: &str) {
         .session
         .unwrap();
     client.delete(&fork.session_id).await;
+    until("what can be read is found", async || {
+        let words = pb::SearchMessagesRequest {
+            query: "asks".into(),
+            ..Default::default()
+        };
+        let hits = client.search_messages(words).await.unwrap().hits;
+        let found = |id: &str| hits.iter().any(|hit| hit.session_id == id);
+        (found("a") && found("c")).then_some(())
+    })
+    .await;
     let read = pb::ReadMessagesRequest {
         session_id: "b".into(),
         ..Default::default()

@@ -209,7 +209,7 @@ pub(super) fn is_own(dir: &Path, file: &Path) -> bool {
         .file_name()
         .and_then(std::ffi::OsStr::to_str)
         .unwrap_or_default();
-    beside && (name.starts_with(DATABASE) || name == LOCK)
+    beside && (name.starts_with(DATABASE) || name.starts_with(INDEX) || name == LOCK)
 }
 
 /// Refuses what is not for this program by the file's first bytes, before SQLite opens it and writes.

@@ -92,7 +92,7 @@ fn no_file_is_replaced_unasked_and_the_database_never() {
     assert_eq!(fs::read(&file).unwrap(), b"mine");
     backup(dir.path(), &file, Existing::Replaced).unwrap();
     drop(restored(&file));
-    for name in ["sessiond.db", "sessiond.db-wal", "sessiond.lock"] {
+    for name in ["sessiond.db", "sessiond.db-wal", "sessiond.lock", "search.db"] {
         let own = dir.path().join(name);
         let refused = backup(dir.path(), &own, Existing::Replaced).unwrap_err();
         assert!(matches!(refused, BackupError::OwnFile { .. }), "{refused}");
