@@ -42,7 +42,15 @@ impl Backend for InDirectory {
             let sql = format!("SELECT count(*) FROM {table}");
             conn.query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap()
         };
-        let tables = ["logs", "log_edges", "entries", "items", "turns", "loose"];
+        let tables = [
+            "logs",
+            "log_edges",
+            "log_copies",
+            "entries",
+            "items",
+            "turns",
+            "loose",
+        ];
         tables.into_iter().map(count).sum::<i64>().cast_unsigned()
     }
 
