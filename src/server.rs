@@ -24,8 +24,8 @@ use tonic::transport::{Identity, ServerTlsConfig};
 use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
-use crate::domain::Limits;
-use crate::service::{EngineTerms, Service, SystemClock, TimeOrderedIds};
+use crate::domain::{Engine, Limits};
+use crate::service::{self, EngineTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
 use crate::upkeep::{Indexer, Retention, Upkeep};
 
@@ -80,6 +80,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The store cannot say which engines the last process left.
+    #[error("the store cannot be read")]
+    Store(#[source] service::Error),
     /// The TLS identity is none.
     #[error("tls.cert and tls.key are not usable")]
     Tls(#[source] tonic::transport::Error),
@@ -153,6 +156,8 @@ impl Server {
             None => None,
         };
 
+        // Who attaches from now on was not left behind.
+        let left_behind = service.left_behind().await.map_err(StartError::Store)?;
         let tasks = TaskTracker::new();
         let connections_max = config.server.connections_max;
         let over_tcp = match tls {
@@ -180,7 +185,7 @@ impl Server {
         let ticking = service.clone();
         tasks.spawn(async move { ticking.tick().await });
         let recovering = service.clone();
-        tasks.spawn(async move { recover(&recovering).await });
+        tasks.spawn(async move { recover(&recovering, &left_behind).await });
         if config.search.enabled {
             let indexer = Indexer::new(store.clone(), clock.clone());
             tasks.spawn(indexer.run(stop.drain.clone()));
@@ -240,8 +245,8 @@ impl Running {
 }
 
 /// Finds out what the last process left behind; tries again until the store answers.
-async fn recover(service: &Service) {
-    while let Err(error) = service.recover().await {
+async fn recover(service: &Service, left_behind: &[Arc<Engine>]) {
+    while let Err(error) = service.recover(left_behind).await {
         let cause = error.to_string();
         tracing::warn!(
             error = cause,

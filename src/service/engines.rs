@@ -12,7 +12,7 @@ use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::EngineCommand;
 use crate::domain::query::{self, Bound};
 use crate::domain::resume::State;
-use crate::domain::{Command, EngineId, Namespace, Outcome, Refusal, ThreadId};
+use crate::domain::{Command, Engine, EngineId, Namespace, Outcome, Refusal, ThreadId};
 use crate::engine::{
     self, Attached, Attachment, Claim, ClaimError, Connection, Down, Ending, EngineHandle, Guard, Local,
     Terms, Up,
@@ -355,24 +355,32 @@ impl Service {
         &self.live.terms.replica
     }
 
-    /// After a start: nobody is attached yet, whatever the store says, and resumes that ran go on.
-    pub async fn recover(&self) -> Result<(), Error> {
-        let mut after = None;
+    /// Before anybody can attach: the engines that the store has, as the last process left them.
+    pub async fn left_behind(&self) -> Result<Vec<Arc<Engine>>, Error> {
+        let mut left: Vec<Arc<Engine>> = Vec::new();
         loop {
+            let after = left.last().map(|last| (last.namespace.clone(), last.id.clone()));
             let engines = self.store.engines(after.as_ref(), ROWS_MAX).await?;
-            let Some(last) = engines.last() else { break };
-            after = Some((last.namespace.clone(), last.id.clone()));
-            for engine in engines {
-                let (ns, id, epoch) = (engine.namespace.clone(), engine.id.clone(), engine.epoch);
-                if engine.is_attached() {
-                    let command = EngineCommand::Detach {
-                        id: id.clone(),
-                        epoch,
-                    };
-                    self.commit(call(&ns), Command::Engine(command)).await?;
-                }
-                self.interrupt_later(ns, id, epoch);
+            if engines.is_empty() {
+                return Ok(left);
             }
+            left.extend(engines);
+        }
+    }
+
+    /// After a start: those that were left behind are not attached, whatever the store says, unless they have come back
+    /// under another epoch; and resumes that ran go on.
+    pub async fn recover(&self, left_behind: &[Arc<Engine>]) -> Result<(), Error> {
+        for engine in left_behind {
+            let (ns, id, epoch) = (engine.namespace.clone(), engine.id.clone(), engine.epoch);
+            if engine.is_attached() {
+                let command = EngineCommand::Detach {
+                    id: id.clone(),
+                    epoch,
+                };
+                self.commit(call(&ns), Command::Engine(command)).await?;
+            }
+            self.interrupt_later(ns, id, epoch);
         }
         self.carry_on().await
     }
