@@ -215,34 +215,53 @@ async fn a_long_transcript_comes_in_and_goes_out() {
     assert_eq!(sum(&again), (vec![id], 0, 20_000));
 }
 
-#[tokio::test]
-async fn a_caller_that_vanishes_leaves_nothing() {
-    let client = shared().await;
-    let text = jsonl(&client, &talk_of(&client, 3_000).await).await;
-    let server = Server::start().await;
-    let elsewhere = server.client().await;
-    let whole = parts(&elsewhere, header(), text.as_bytes(), 1 << 16, "");
-    // Nearly all of it, and then nothing more: enough to have been staged.
-    let some = whole[..whole.len() - 1].to_vec();
+/// Sends nearly all of a text, enough to have been staged, and leaves the call open: it, and what keeps it open.
+async fn half_sent(
+    server: &Server,
+    client: &Client,
+    text: &str,
+) -> (
+    tokio::task::JoinHandle<()>,
+    tokio::sync::mpsc::Sender<pb::ImportSessionRequest>,
+) {
+    let mut parts = parts(client, header(), text.as_bytes(), 1 << 16, "");
+    parts.pop();
     let (sent, taken) = tokio::sync::mpsc::channel(1);
     let call = tokio::spawn({
         let parts = tokio_stream::wrappers::ReceiverStream::new(taken);
-        let mut sessions = elsewhere.sessions();
-        async move { sessions.import_session(parts).await }
+        let mut sessions = client.sessions();
+        async move { drop(sessions.import_session(parts).await) }
     });
-    for part in some {
+    for part in parts {
         sent.send(part).await.unwrap();
     }
     until("what was sent is staged", || async {
-        let staged = std::fs::read_dir(server.data()).unwrap();
-        let bytes: u64 = staged.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let files = std::fs::read_dir(server.data()).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
         (bytes > text.len() as u64 / 2).then_some(())
     })
     .await;
+    (call, sent)
+}
+
+#[tokio::test]
+async fn what_is_cut_off_leaves_nothing() {
+    let client = shared().await;
+    let text = jsonl(&client, &talk_of(&client, 3_000).await).await;
+    let mut server = Server::start().await;
+    let elsewhere = server.client().await;
+    // A caller that vanishes.
+    let (call, sent) = half_sent(&server, &elsewhere, &text).await;
     call.abort();
     drop(sent);
-    let none = elsewhere.listed(ListSessionsRequest::default()).await;
-    assert_eq!(none, []);
+    assert_eq!(elsewhere.listed(ListSessionsRequest::default()).await, []);
+    // A server that is killed.
+    let (call, _sent) = half_sent(&server, &elsewhere, &text).await;
+    server.kill();
+    call.await.unwrap();
+    server.restart().await;
+    let elsewhere = server.client_of(&elsewhere).await;
+    assert_eq!(elsewhere.listed(ListSessionsRequest::default()).await, []);
     // The same import finds its place free.
     let answer = imported(&elsewhere, &text).await;
     assert_eq!((answer.entries_added, answer.sessions.len()), (3_000, 1));
