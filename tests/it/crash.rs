@@ -14,7 +14,7 @@ use actor::{Actor, Shared, Watcher};
 use tokio::task::JoinSet;
 
 use crate::support::build::asks;
-use crate::support::pb::{ListSessionsRequest, SaveSessionRequest, Session};
+use crate::support::pb::{ListSessionsRequest, SaveSessionRequest, Session, SessionState};
 use crate::support::rng::Rng;
 use crate::support::{Client, Server, until};
 
@@ -96,6 +96,7 @@ async fn titles_are_unique(client: &Client) {
     let sessions = client
         .listed(ListSessionsRequest {
             page_size: 500,
+            states: vec![SessionState::Active.into(), SessionState::Archived.into()],
             ..Default::default()
         })
         .await;
@@ -131,6 +132,7 @@ async fn live(server: &mut Server, rounds: usize, rng: &mut Rng) {
             actor.check_what_is_there(&client).await;
             actor.ask_again(&client).await;
             actor.check(&client).await;
+            actor.is_found(&client).await;
         }
         shared.check(&client).await;
         for watcher in &mut watchers {

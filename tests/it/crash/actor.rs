@@ -9,11 +9,12 @@ use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::rewind_session_request::To;
 use crate::support::pb::{
     AppendEntriesRequest, AppendItemsRequest, Entry, FinishTurnRequest, ForkSessionRequest, Item,
-    RewindSessionRequest, SaveSessionRequest, Session, StartTurnRequest, Thread, TurnStatus,
+    PruneAction, PruneSessionsRequest, RewindSessionRequest, SaveSessionRequest, SearchMessagesRequest,
+    Session, StartTurnRequest, Thread, TurnStatus,
 };
 use crate::support::rng::Rng;
 use crate::support::watch::Reader;
-use crate::support::{Client, Status};
+use crate::support::{Client, Status, until};
 
 use super::Round;
 
@@ -67,6 +68,7 @@ enum Step {
     Save(SaveSessionRequest),
     Fork(ForkSessionRequest, usize),
     Rewind(RewindSessionRequest, usize),
+    Prune(PruneSessionsRequest),
 }
 
 /// Somebody who watches a session over all kills, and never sees anything twice or out of order.
@@ -288,6 +290,21 @@ impl Actor {
         }
     }
 
+    /// The last message that was acknowledged is found by its words, though the index was killed too.
+    pub(super) async fn is_found(&self, client: &Client) {
+        let Some(id) = self.entries.last() else { return };
+        let request = SearchMessagesRequest {
+            query: format!("\"{id}\""),
+            session_id: Some(self.session.clone()),
+            ..Default::default()
+        };
+        until("a message is indexed", async || {
+            let hits = client.search_messages(request.clone()).await.unwrap().hits;
+            hits.iter().any(|hit| hit.message_id == *id).then_some(())
+        })
+        .await;
+    }
+
     fn next(&mut self) -> Step {
         self.calls += 1;
         let request_id = format!("{}-{}", self.name, self.calls);
@@ -315,6 +332,12 @@ impl Actor {
                 };
                 Step::Rewind(rewind, kept)
             }
+            6..7 if self.rng.below(8) == 0 => Step::Prune(PruneSessionsRequest {
+                older_than: Some(prost_types::Duration::default()),
+                action: PruneAction::Archive.into(),
+                request_id,
+                ..Default::default()
+            }),
             _ => self.talk(request_id),
         }
     }
@@ -418,6 +441,10 @@ impl Actor {
                 client.rewind_session(request.clone()).await?;
                 Made::Nothing
             }
+            Step::Prune(request) => {
+                client.prune_sessions(request.clone()).await?;
+                Made::Nothing
+            }
         })
     }
 
@@ -447,6 +474,7 @@ impl Actor {
                 self.forks.push((request.new_session_id.clone().unwrap(), shared));
             }
             (Step::Rewind(_, kept), _) => self.entries.truncate(*kept),
+            (Step::Prune(_), _) => {}
             (Step::Share(_) | Step::Start(_) | Step::Save(_), _) => unreachable!("{step:?} makes something"),
         }
         self.last = Some(step);
