@@ -14,6 +14,9 @@ use crate::domain::limits::SEARCHED_BYTES_MAX;
 use crate::pb;
 use crate::pb::content_block::Block;
 
+/// How long a last word may be that is left out because the text goes on; a longer one is cut.
+const LAST_WORD_BYTES_MAX: usize = 1_024;
+
 /// What is searched of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Searchable {
@@ -71,12 +74,14 @@ impl Text {
         self.0.len() > SEARCHED_BYTES_MAX
     }
 
-    /// What there is room for. Where the text goes on, its last word may not be whole, and is left out: half of a
-    /// secret is not known for one.
+    /// What there is room for. Where the text goes on, its last word may not be whole, and is left out.
     fn whole(mut self) -> String {
         if self.is_full() {
             let cut = within(&self.0, SEARCHED_BYTES_MAX);
-            let end = cut.rfind(char::is_whitespace).unwrap_or(cut.len());
+            let last = within(cut, cut.len().saturating_sub(LAST_WORD_BYTES_MAX)).len();
+            let end = cut[last..]
+                .rfind(char::is_whitespace)
+                .map_or(cut.len(), |at| last + at);
             self.0.truncate(end);
         }
         self.0

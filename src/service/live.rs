@@ -22,6 +22,9 @@ mod turns;
 /// Large pages of messages that are held at a time, by all readers.
 const LARGE_PAGES_MAX: usize = 8;
 
+/// Searches whose candidates are held at a time: each ends by itself, whatever its caller does.
+const SEARCHES_MAX: usize = 8;
+
 /// How engines and resumes are held to time and bounds.
 #[derive(Clone, Debug)]
 pub struct EngineTerms {
@@ -62,6 +65,8 @@ pub(super) struct Live {
     pub(super) seeds: Semaphore,
     /// Places for large pages of messages that are being read.
     pub(super) large_pages: Arc<Semaphore>,
+    /// Places for searches.
+    pub(super) searches: Semaphore,
     /// One prune at a time in a namespace.
     pub(super) prunes: Turns,
     /// What has to finish before the store closes.
@@ -76,6 +81,7 @@ impl Live {
         Self {
             seeds: Semaphore::new(terms.seeds_max),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
+            searches: Semaphore::new(SEARCHES_MAX),
             registry: Registry::default(),
             watchers: telling.watchers.clone(),
             telling,

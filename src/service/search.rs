@@ -1,18 +1,18 @@
 //! Finding messages by their words.
 //!
-//! The store finds candidates, newest first, and who shows them; here their texts are opened, compared and cut. An order
-//! by relevance compares the newest matches, a bounded number of them, and lists those alone.
+//! The store finds candidates, newest first, and who shows them; here their texts are opened, compared and cut. An
+//! order by relevance compares the newest matches, a bounded number of them, and lists those alone.
 
 use std::cmp::Reverse;
 
 use crate::body;
 use crate::domain::limits::{RANKED_ROWS_MAX, SEARCH_BYTES_MAX};
 use crate::domain::query::{Bound, Page};
-use crate::domain::search::{self, Place, Reach, Within};
+use crate::domain::search::{self, Found, Place, Reach, Within};
 use crate::domain::session::State;
 use crate::domain::words::{self, Snippet};
-use crate::domain::{EntryId, Namespace, Refusal, Role, SessionId, Time};
-use crate::formats::redact::masked;
+use crate::domain::{EntryId, Kind, Namespace, Refusal, Role, SessionId, Time};
+use crate::formats::redact;
 use crate::store;
 
 use super::{Error, Service};
@@ -139,8 +139,11 @@ impl Service {
             rows: rows_max,
             bytes: SEARCH_BYTES_MAX,
         };
-        let large = self.live.large_pages.acquire().await;
-        let found = self.store.search(&query, from, bound).await?;
+        let place = self.live.searches.acquire().await;
+        let found = match search.order {
+            Order::Newest => self.store.search(&query, from, bound).await?,
+            Order::Relevance => self.candidates(&query, from, bound).await?,
+        };
         let indexed_through = match found.reach {
             Reach::All => now,
             Reach::Until(time) => time.clamp(Time(0), now),
@@ -152,11 +155,38 @@ impl Service {
         let page = page
             .await
             .map_err(|error| store::Error::unavailable("reading what was found", error))?;
-        drop(large);
+        drop(place);
         Ok(Hits {
             page,
             indexed_through,
         })
+    }
+
+    /// The newest matches, as many as are compared; a page that filters made short is gone on from.
+    async fn candidates(
+        &self,
+        query: &search::Query,
+        mut from: Option<Place>,
+        bound: Bound,
+    ) -> Result<Found, Error> {
+        let (mut hits, mut bytes) = (Vec::new(), 0_usize);
+        loop {
+            let left = Bound {
+                rows: bound.rows.saturating_sub(hits.len()),
+                bytes: bound.bytes.saturating_sub(bytes),
+            };
+            let Found { page, reach } = self.store.search(query, from, left).await?;
+            bytes += page.rows.iter().map(|hit| hit.entry.body.len()).sum::<usize>();
+            hits.extend(page.rows);
+            from = page.next;
+            if from.is_none() || hits.len() >= bound.rows || bytes >= bound.bytes {
+                let page = Page {
+                    rows: hits,
+                    next: from,
+                };
+                return Ok(Found { page, reach });
+            }
+        }
     }
 
     /// The session that is searched, `Some(None)` if it is any; `None`: nothing can be found.
@@ -234,8 +264,12 @@ fn text(hit: &search::Hit) -> Option<String> {
     }
 }
 
-fn shown(search: &Search, hit: search::Hit) -> Option<Hit> {
-    let mut text = text(&hit)?;
+fn shown(search: &Search, mut hit: search::Hit) -> Option<Hit> {
+    if search.secrets == Secrets::Masked {
+        // Before anything is read or cut: half of a secret is not known for one, nor one whose quotes are gone.
+        hit.entry.body = redact::body(Kind::Message, &hit.entry.body).ok()?;
+    }
+    let text = text(&hit)?;
     let search::Hit {
         session,
         mut title,
@@ -244,9 +278,7 @@ fn shown(search: &Search, hit: search::Hit) -> Option<Hit> {
         place: _,
     } = hit;
     if search.secrets == Secrets::Masked {
-        // Before anything is cut: half of a secret is not known for one.
-        text = masked(&text).into_owned();
-        title = masked(&title).into_owned();
+        title = redact::masked(&title).into_owned();
     }
     let mark = &entry.meta.mark;
     Some(Hit {

@@ -452,6 +452,11 @@ impl Room {
         }
     }
 
+    /// Whether half of it is taken.
+    fn is_half_full(&self) -> bool {
+        self.rows >= self.bound.rows / 2 || self.bytes >= self.bound.bytes / 2
+    }
+
     /// Rows that may still fit, as a statement's limit.
     fn rows_left(&self) -> i64 {
         i64::try_from(self.bound.rows.max(1) - self.rows.min(self.bound.rows)).unwrap_or(i64::MAX)

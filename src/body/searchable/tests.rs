@@ -53,6 +53,11 @@ fn no_more_than_its_bound_and_no_half_word() {
     );
     let one_word = of(vec![text(&"é".repeat(SEARCHED_BYTES_MAX))]);
     assert_eq!(one_word.len(), SEARCHED_BYTES_MAX);
+    let behind = of(vec![text(&format!(
+        "see file\n{}",
+        "x".repeat(SEARCHED_BYTES_MAX)
+    ))]);
+    assert_eq!(behind.len(), SEARCHED_BYTES_MAX, "a word without an end is cut");
     let inputs = of(vec![call(
         "id",
         &format!("\"{}\"", "\\u00e9".repeat(SEARCHED_BYTES_MAX)),

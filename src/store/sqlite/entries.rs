@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::columns::Columns;
 use super::{Room, failed, logs};
@@ -73,15 +73,57 @@ pub(super) fn by_id(conn: &Connection, tip: &Tip, id: &EntryId) -> Result<Option
 }
 
 /// Messages of one stretch, as many as there is room for, and how far they go; those that cannot be read are left out.
-pub(super) fn messages(conn: &Connection, span: Span, room: &mut Room) -> Result<(Vec<Entry>, Seq), Error> {
+pub(super) fn messages(
+    conn: &Connection,
+    mut span: Span,
+    room: &mut Room,
+) -> Result<(Vec<Entry>, Seq), Error> {
+    let mut messages = Vec::new();
+    loop {
+        match readable_messages(conn, span, room, &mut messages)? {
+            Stretch::Ends(at) => return Ok((messages, at)),
+            // A page of the file is damaged. What it holds of this entry is lost to the index, and no more.
+            Stretch::Breaks(at) => {
+                let Some(broken) = next_seq(conn, span.log, at)?.filter(|seq| *seq < span.to) else {
+                    return Ok((messages, span.to));
+                };
+                span.after = broken;
+            }
+        }
+    }
+}
+
+/// How far a stretch could be read.
+enum Stretch {
+    /// To here, where it or the room ends.
+    Ends(Seq),
+    /// To here; the next entry cannot be read at all.
+    Breaks(Seq),
+}
+
+fn readable_messages(
+    conn: &Connection,
+    span: Span,
+    room: &mut Room,
+    messages: &mut Vec<Entry>,
+) -> Result<Stretch, Error> {
     let failed = failed("reading what is not indexed");
     let sql = "SELECT log, seq, entry_id, kind, flags, create_time, preview, tally, digest, body \
                FROM entries WHERE log = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq";
     let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let values = params![span.log.0.as_bytes(), column(span.after.0), column(span.to.0)];
     let mut rows = statement.query(values).map_err(&failed)?;
-    let (mut messages, mut at) = (Vec::new(), span.after);
-    while let Some(row) = rows.next().map_err(&failed)? {
+    let mut at = span.after;
+    loop {
+        let row = match rows.next().map_err(&failed) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Stretch::Ends(span.to)),
+            Err(Error::Corrupt { row, reason }) => {
+                tracing::warn!(log = %span.log, after = %at, row, reason, "a damaged entry is not indexed");
+                return Ok(Stretch::Breaks(at));
+            }
+            Err(error) => return Err(error),
+        };
         let columns = Columns(row);
         let seq = columns.integer(1).and_then(number).map(Seq);
         let seq = seq.map_err(|damage| damaged(span.log, at, damage))?;
@@ -97,12 +139,26 @@ pub(super) fn messages(conn: &Connection, span: Span, room: &mut Room) -> Result
             None
         });
         if !room.take(message.as_ref().map_or(0, |message| message.body.len())) {
-            return Ok((messages, at));
+            return Ok(Stretch::Ends(at));
         }
         messages.extend(message);
         at = seq;
     }
-    Ok((messages, span.to))
+}
+
+/// The first seq of a log after another one, which its index has.
+fn next_seq(conn: &Connection, log: LogId, after: Seq) -> Result<Option<Seq>, Error> {
+    let failed = failed("looking for an entry that can be read");
+    let sql = "SELECT seq FROM entries WHERE log = ?1 AND seq > ?2 ORDER BY seq LIMIT 1";
+    let found = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            let values = params![log.0.as_bytes(), column(after.0)];
+            statement.query_row(values, |row| row.get(0)).optional()
+        })
+        .map_err(failed)?;
+    let seq = found.map(|seq: i64| number(seq).map(Seq)).transpose();
+    seq.map_err(|damage| damaged(log, after, damage))
 }
 
 /// Where these entries lie among those of a log up to `to`.

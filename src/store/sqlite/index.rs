@@ -61,6 +61,15 @@ struct Shared {
     damaged: AtomicBool,
 }
 
+/// Stops a search when it is dropped.
+struct Left(Arc<AtomicBool>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What failed: the index, or the database that it is of.
 #[derive(Debug)]
 enum Fault {
@@ -134,7 +143,10 @@ impl Index {
             // Nobody has opened it yet.
             self.keeper.read("opening the search index", Keeper::open).await?;
         }
-        let job = move |searcher: &Searcher| searcher.search(&query, after, bound);
+        // Whoever waits for it may leave; a search for what nearly every message has would go on for long.
+        let stop = Arc::new(AtomicBool::new(false));
+        let _left = Left(stop.clone());
+        let job = move |searcher: &Searcher| searcher.search(&query, after, bound, &stop);
         self.searchers.read("searching", job).await
     }
 
@@ -152,6 +164,20 @@ impl Index {
 }
 
 impl Shared {
+    /// What a fault of a searcher is, whose index is the one of a generation. A file that is gone is made anew, too.
+    fn searcher_error(&self, of: Option<u64>, fault: Fault) -> Error {
+        let is_old = of.is_some_and(|of| of != self.generation.load(Ordering::Acquire));
+        match fault {
+            Fault::Index(error) if is_old => Error::unavailable("searching", error),
+            Fault::Index(error) if is_missing(&error) && !self.damaged.swap(true, Ordering::AcqRel) => {
+                tracing::error!(%error, "the search index is gone, and will be made anew");
+                self.hints.wake();
+                Error::unavailable("searching", error)
+            }
+            fault => self.error("searching", fault),
+        }
+    }
+
     /// What a fault is to who asked. A damaged index is made anew as soon as the keeper looks.
     fn error(&self, operation: &'static str, fault: Fault) -> Error {
         match fault {
@@ -165,6 +191,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn is_missing(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -126,3 +126,46 @@ async fn a_token_is_good_for_its_search() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_best_of_a_workspace_are_found_behind_many_of_others() {
+    let client = shared().await;
+    let of = |workspace: &str| Session {
+        session_id: workspace.into(),
+        workspace: workspace.into(),
+        ..Default::default()
+    };
+    client.create(of("wanted")).await;
+    client.say("wanted", [named("m", user("word"))]).await;
+    client.create(of("crowd")).await;
+    // More than one look of a search turns away.
+    for _ in 0..11 {
+        client.say("crowd", (0..1_000).map(|_| user("word"))).await;
+    }
+    let request = pb::SearchMessagesRequest {
+        order: SearchOrder::Relevance.into(),
+        workspace: Some("wanted".into()),
+        ..words("word")
+    };
+    client.indexed().await;
+    let page = client.search_messages(request).await.unwrap();
+    let ids: Vec<&str> = page.hits.iter().map(|hit| hit.message_id.as_str()).collect();
+    assert_eq!(ids, ["m"]);
+}
+
+#[tokio::test]
+async fn secrets_in_json_are_masked_whole() {
+    let client = shared().await;
+    let input = r#"{"cmd":"login","password":"ab\"cd1234","secret":"l1\nl2l2l2l2"}"#;
+    client
+        .holding([message(Role::Assistant, vec![call("c", input)])])
+        .await;
+    let request = pb::SearchMessagesRequest {
+        redact: true,
+        ..words("login")
+    };
+    let hit = client.found(request).await.remove(0);
+    for part in ["cd1234", "l2l2"] {
+        assert!(!hit.snippet.contains(part), "{}", hit.snippet);
+    }
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use super::*;
+use crate::support::within;
 
 /// The server's index.
 const INDEX: &str = "search.db";
@@ -124,4 +125,32 @@ async fn a_damaged_message_keeps_no_other_from_being_found() {
     let client = server.client_of(&client).await;
     client.holding([named("later", user("word"))]).await;
     assert_eq!(client.ids("word").await, ["later", "m4", "m3", "m1", "m0"]);
+}
+
+#[tokio::test]
+async fn readers_that_stop_reading_keep_nobody_from_searching() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let long = "long ".repeat(100 * 1024);
+    let id = client.holding((0..20).map(|_| user(&long))).await;
+    client.holding([named("m", user("needle"))]).await;
+    client.indexed().await;
+    let mut stalled = Vec::new();
+    for _ in 0..12 {
+        let channel = server.client_of(&client).await.channel();
+        let request = pb::ReadMessagesRequest {
+            namespace: client.namespace().into(),
+            session_id: id.clone(),
+            ..Default::default()
+        };
+        let mut reader = Client::over(channel).sessions();
+        // The first messages have come, and no more are asked for.
+        let mut stream = reader.read_messages(request).await.unwrap().into_inner();
+        stream.message().await.unwrap().unwrap();
+        stalled.push(stream);
+    }
+    for _ in 0..3 {
+        let hits = within("a search beside them", client.search_messages(words("needle"))).await;
+        assert_eq!(hits.unwrap().hits.len(), 1);
+    }
 }

@@ -27,9 +27,9 @@ const AUTOCHECKPOINT_PAGES: u32 = 4_096;
 /// `messages` says where a row of `search` lies; `place` is its rowid there, and orders rows by time, so that the newest
 /// matches are the last and a page goes on where the last one ended. `search` has the terms of namespace, log and role
 /// in `scope`. Its tokenizer takes what is not ASCII for letters and nothing else apart but what we have not put in:
-/// words are taken apart by the domain. Its segments are merged eight at
-/// a time, which takes a quarter less time in all than four at a time. `state` has one row: how far the index was when it last was whole, and how far
-/// a place lies after the one that its time asks for, at most.
+/// words are taken apart by the domain. Its segments are merged eight at a time, which takes a quarter less time in all
+/// than four at a time. `state` has one row: how far the index was when it last was whole, and how far a place lies
+/// after the one that its time asks for, at most.
 const TABLES: &str = "
 CREATE TABLE logs (
     id INTEGER PRIMARY KEY, log BLOB NOT NULL UNIQUE, namespace TEXT NOT NULL, indexed_to INTEGER NOT NULL

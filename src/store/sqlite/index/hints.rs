@@ -13,7 +13,7 @@ use crate::domain::search::Reach;
 use crate::domain::{LogId, Namespace, SessionId, Time};
 
 /// Hints of one kind that are kept; with more it is cheaper to look at everything.
-const HINTS_MAX: usize = 65_536;
+pub(super) const HINTS_MAX: usize = 65_536;
 
 /// A session's name.
 pub(super) type Name = (Namespace, SessionId);

@@ -1,16 +1,17 @@
 //! The thread that keeps the index: its connections, and what it has still to look at.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::hints::Name;
+use super::hints::{HINTS_MAX, Name};
 use super::{Fault, Shared, file, is_damage, lack, prune, write};
 use crate::domain::outcome::More;
-use crate::domain::query::Bound;
+use crate::domain::query;
 use crate::domain::search::Indexed;
 use crate::domain::{LogId, Time};
 use crate::store::sqlite::open::checkpoint;
@@ -28,6 +29,8 @@ pub(super) struct Keeper {
     /// The index; `None` until it is needed, and after it failed.
     index: RefCell<Option<Connection>>,
     todo: RefCell<Todo>,
+    /// The index that was looked at last, by its generation.
+    lacked: Cell<u64>,
     /// Failures since something worked.
     failures: Cell<u32>,
     shared: Arc<Shared>,
@@ -36,12 +39,14 @@ pub(super) struct Keeper {
 /// What is still to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
-    /// Sessions that have just been written to, the next first.
-    fresh: VecDeque<Name>,
-    /// Others.
+    /// Sessions that have just been written to.
+    fresh: BTreeSet<Name>,
+    /// Others, the next first.
     others: VecDeque<Name>,
-    /// Whether one of the others was last.
-    fresh_is_next: bool,
+    /// The one of the fresh that was last: they come round in the order of their names.
+    last: Option<Name>,
+    /// There were more than are kept: when a look at everything is over, another one begins.
+    looks_again: bool,
     /// Sessions whose entries were given out; they are looked at again unless these are put in.
     given_out: Vec<Name>,
     /// Logs that may have lost entries.
@@ -62,16 +67,42 @@ pub(super) enum Look {
     Sessions(Option<Name>),
 }
 
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// That of sessions that have just been written to.
+    Fresh,
+    /// That of all others.
+    Others,
+}
+
 impl Todo {
-    /// The next session. Those that have just been written to and all others take turns: neither waits long for the
-    /// other.
-    pub(super) fn next(&mut self) -> Option<Name> {
-        self.fresh_is_next = !self.fresh_is_next;
-        if self.fresh_is_next {
-            self.fresh.pop_front().or_else(|| self.others.pop_front())
-        } else {
-            self.others.pop_front().or_else(|| self.fresh.pop_front())
+    /// Sessions that have been written to; those that do not fit are found by a look at everything.
+    fn add(&mut self, sessions: impl IntoIterator<Item = Name>) {
+        for name in sessions {
+            if self.fresh.len() < HINTS_MAX {
+                self.fresh.insert(name);
+            } else {
+                self.looks_again |= !self.fresh.contains(&name);
+            }
         }
+    }
+
+    /// The next session, if there is one.
+    pub(super) fn next(&mut self, turn: Turn) -> Option<Name> {
+        match turn {
+            Turn::Fresh => self.next_fresh().or_else(|| self.others.pop_front()),
+            Turn::Others => self.others.pop_front().or_else(|| self.next_fresh()),
+        }
+    }
+
+    fn next_fresh(&mut self) -> Option<Name> {
+        let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.fresh.range((after, Bound::Unbounded)).next();
+        let next = next.or_else(|| self.fresh.first()).cloned()?;
+        self.fresh.remove(&next);
+        self.last = Some(next.clone());
+        Some(next)
     }
 
     /// A session that is to be looked at once more.
@@ -84,9 +115,21 @@ impl Todo {
         self.given_out.push(name);
     }
 
-    /// Whether no session is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.others.is_empty()
+    /// Whether a look at everything may go on.
+    pub(super) fn others_are_done(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    /// A look at everything has come this far.
+    pub(super) fn looked_at(&mut self, all: Look) {
+        let again = matches!(all, Look::Over) && std::mem::take(&mut self.looks_again);
+        self.all = if again { Look::Sessions(None) } else { all };
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_done(&self) -> bool {
+        let names = self.fresh.is_empty() && self.others.is_empty() && self.logs.is_empty();
+        names && !self.looks_again && matches!(self.all, Look::Over)
     }
 }
 
@@ -120,6 +163,7 @@ impl Keeper {
             main,
             index: RefCell::default(),
             todo: RefCell::default(),
+            lacked: Cell::default(),
             failures: Cell::default(),
             shared,
         }
@@ -131,17 +175,19 @@ impl Keeper {
     }
 
     /// What the index lacks, as much of it as the bound lets.
-    pub(super) fn lack(&self, bound: Bound) -> Result<Lack, Error> {
+    pub(super) fn lack(&self, bound: query::Bound) -> Result<Lack, Error> {
         self.run("looking what is not indexed", |index, todo| {
             let taken = self.shared.hints.take();
-            todo.fresh.extend(taken.sessions);
+            todo.add(taken.sessions);
             todo.logs.extend(taken.logs);
             todo.others.extend(std::mem::take(&mut todo.given_out));
             if taken.all {
                 todo.all = Look::Logs(0);
+                todo.looks_again = false;
             }
             prune::prune(&self.main, index, todo)?;
             let lack = lack::lack(&self.main, index, todo, bound)?;
+            self.lacked.set(self.shared.generation.load(Ordering::Acquire));
             if lack.logs.is_empty() && lack.more == More::Done {
                 self.shared.hints.settle();
             }
@@ -149,11 +195,14 @@ impl Keeper {
         })
     }
 
-    /// Puts rows in.
+    /// Puts rows in. What was found lacking in an index that has been made anew since is left out: in this one more may
+    /// be lacking before it.
     pub(super) fn put(&self, batch: &[Indexed], through: Option<Time>) -> Result<(), Error> {
         self.run("indexing", |index, todo| {
-            write::put(index, batch, through)?;
-            todo.given_out.clear();
+            if self.lacked.get() == self.shared.generation.load(Ordering::Acquire) {
+                write::put(index, batch, through)?;
+                todo.given_out.clear();
+            }
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
 use super::hints::Name;
-use super::keeper::{Look, Todo};
+use super::keeper::{Look, Todo, Turn};
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::outcome::More;
 use crate::domain::path::Span;
@@ -36,18 +36,26 @@ pub(super) fn lack(
         logs: Vec::new(),
     };
     for _ in 0..SCAN_ROWS_MAX {
-        if todo.is_empty() {
+        if todo.others_are_done() {
             look_further(main, todo)?;
         }
-        let Some(name) = todo.next() else {
+        let Some(name) = todo.next(found.turn()) else {
             break;
         };
         let before = found.logs.len();
         let whole = match found.look_at(&name) {
             Ok(whole) => whole,
+            Err(Fault::Store(Error::Corrupt { row, reason })) => {
+                tracing::warn!(row, reason, "a damaged session is not indexed");
+                More::Done
+            }
             Err(fault) => {
                 todo.again(name);
-                return Err(fault);
+                if found.logs.is_empty() {
+                    return Err(fault);
+                }
+                // What was found so far goes in first; whatever is wrong shows again.
+                break;
             }
         };
         if whole == More::Left {
@@ -59,7 +67,7 @@ pub(super) fn lack(
             todo.give_out(name);
         }
     }
-    let done = todo.is_empty() && todo.logs.is_empty() && matches!(todo.all, Look::Over);
+    let done = todo.is_done();
     Ok(Lack {
         logs: found.logs,
         more: if done { More::Done } else { More::Left },
@@ -103,7 +111,7 @@ fn look_further(main: &Connection, todo: &mut Todo) -> Result<(), Error> {
             todo.again(name);
         }
     }
-    todo.all = last.map_or(Look::Over, |last| Look::Sessions(Some(last)));
+    todo.looked_at(last.map_or(Look::Over, |last| Look::Sessions(Some(last))));
     Ok(())
 }
 
@@ -118,17 +126,19 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// Whose turn it is: what has just been written has the first half of a batch, so that a long session keeps nobody
+    /// waiting, nor is kept waiting.
+    fn turn(&self) -> Turn {
+        if self.room.is_half_full() {
+            Turn::Others
+        } else {
+            Turn::Fresh
+        }
+    }
+
     /// Takes what the index lacks of a session, as far as there is room. A row that cannot be read is left out.
     fn look_at(&mut self, (ns, id): &Name) -> Result<More, Fault> {
-        let spans = match self.spans(ns, id) {
-            Ok(spans) => spans,
-            Err(Fault::Store(Error::Corrupt { row, reason })) => {
-                tracing::warn!(row, reason, "a damaged row is not indexed");
-                return Ok(More::Done);
-            }
-            Err(fault) => return Err(fault),
-        };
-        for span in spans {
+        for span in self.spans(ns, id)? {
             if self.room.rows > 0 && self.room.rows_left() == 0 {
                 return Ok(More::Left);
             }

@@ -15,7 +15,7 @@ const LOGS_MAX: usize = 1_000;
 
 /// Removes what the logs that are to be looked at have lost, as much as one call may.
 pub(super) fn prune(main: &Connection, index: &Connection, todo: &mut Todo) -> Result<(), Fault> {
-    while let Look::Logs(after) = todo.all {
+    if let Look::Logs(after) = todo.all {
         look_further(main, index, todo, after)?;
     }
     let mut left = SCAN_ROWS_MAX;
@@ -27,7 +27,8 @@ pub(super) fn prune(main: &Connection, index: &Connection, todo: &mut Todo) -> R
                 return Err(fault);
             }
         };
-        left -= removed.min(left);
+        // That it was looked at counts as well.
+        left -= removed.max(1).min(left);
         if left == 0 {
             // It may not be through with this one.
             todo.logs.push_front(log);

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, params};
 
@@ -18,6 +18,9 @@ use crate::store::record::{log_id, number};
 use crate::store::sqlite::readers::Source;
 use crate::store::sqlite::{Room, entries};
 
+/// Steps of SQLite's machine after which a search looks whether somebody still waits for it.
+const STEPS: i32 = 1_000;
+
 /// What a thread that searches owns.
 #[derive(Debug)]
 pub(super) struct Searcher {
@@ -25,6 +28,8 @@ pub(super) struct Searcher {
     main: Connection,
     /// The index, and which one; `None` until it is needed, and after it failed.
     index: RefCell<Option<(u64, Connection)>>,
+    /// Whether the search that runs is to stop.
+    stop: Arc<Mutex<Arc<AtomicBool>>>,
     shared: Arc<Shared>,
 }
 
@@ -55,14 +60,22 @@ impl Searcher {
         Self {
             main,
             index: RefCell::default(),
+            stop: Arc::default(),
             shared,
         }
     }
 
-    /// A page of what is found after `after`.
-    pub(super) fn search(&self, query: &Query, after: Option<Place>, bound: Bound) -> Result<Found, Error> {
+    /// A page of what is found after `after`, unless it is told to stop.
+    pub(super) fn search(
+        &self,
+        query: &Query,
+        after: Option<Place>,
+        bound: Bound,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Found, Error> {
         // Before the index is read: it may say less than the index has, never more.
         let reach = self.shared.hints.reach();
+        stop.clone_into(&mut self.stop.lock().unwrap_or_else(PoisonError::into_inner));
         let mut opened = self.index.borrow_mut();
         let page = self.opened(&mut opened).and_then(|index| {
             // The index first: what it has is in the database as that is read after it, unless it was swept.
@@ -72,8 +85,8 @@ impl Searcher {
         match page {
             Ok(page) => Ok(Found { page, reach }),
             Err(fault) => {
-                *opened = None;
-                Err(self.shared.error("searching", fault))
+                let of = opened.take().map(|(of, _)| of);
+                Err(self.shared.searcher_error(of, fault))
             }
         }
     }
@@ -81,7 +94,16 @@ impl Searcher {
     fn opened<'a>(&self, opened: &'a mut Option<(u64, Connection)>) -> Result<&'a Connection, Fault> {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if opened.as_ref().is_none_or(|(of, _)| *of != generation) {
-            *opened = Some((generation, file::searcher(&self.shared.file)?));
+            let mut index = file::searcher(&self.shared.file)?;
+            let stop = self.stop.clone();
+            index.progress_handler(
+                STEPS,
+                Some(move || {
+                    let stop = stop.lock().unwrap_or_else(PoisonError::into_inner);
+                    stop.load(Ordering::Relaxed)
+                }),
+            )?;
+            *opened = Some((generation, index));
         }
         let index = opened.as_ref().map(|(_, index)| index);
         index.ok_or(Fault::Index(rusqlite::Error::InvalidQuery))

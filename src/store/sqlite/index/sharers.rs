@@ -117,9 +117,13 @@ impl<'a> Sharers<'a> {
 
     fn family(&mut self, log: LogId) -> Result<&Family, Error> {
         if !self.families.contains_key(&log) {
-            let family = Family {
-                originals: copies::originals(self.main, log)?,
-                copies: copies::copies(self.main, log)?,
+            let family = match family(self.main, log) {
+                Ok(family) => family,
+                Err(Error::Corrupt { row, reason }) => {
+                    tracing::error!(row, reason, "what is copied is not known to a search");
+                    Family::default()
+                }
+                Err(error) => return Err(error),
             };
             self.families.insert(log, family);
         }
@@ -137,6 +141,13 @@ impl<'a> Sharers<'a> {
         let title = self.titles.get(&id).cloned().flatten();
         Ok(title.map(|title| (id, title)))
     }
+}
+
+fn family(main: &Connection, log: LogId) -> Result<Family, Error> {
+    Ok(Family {
+        originals: copies::originals(main, log)?,
+        copies: copies::copies(main, log)?,
+    })
 }
 
 /// The title of a session that is there and can be read.

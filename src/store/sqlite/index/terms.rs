@@ -20,7 +20,8 @@ pub(super) fn rows_of(log: LogId) -> String {
     format!("scope : \"{}\"", of_log(log))
 }
 
-/// A query; `None`: nothing can be found. What it cannot say (times, workspace, how far a path reaches into a log) is looked at row by row.
+/// A query; `None`: nothing can be found. What it cannot say (times, workspace, how far a path reaches into a log) is
+/// looked at row by row.
 pub(super) fn expression(query: &Query) -> Option<String> {
     let mut scope = vec![quoted(&of_namespace(&query.namespace))];
     if let Some(session) = &query.session {

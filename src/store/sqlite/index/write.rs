@@ -14,10 +14,14 @@ pub(super) fn put(index: &Connection, batch: &[Indexed], through: Option<Time>) 
     index.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
     let mut rows: Vec<(&Indexed, &Row)> = Vec::new();
     let mut numbers = HashMap::new();
+    let mut through = through;
     for indexed in batch {
         if let Some(number) = advance(index, indexed)? {
             numbers.insert(indexed.log, number);
             rows.extend(indexed.rows.iter().map(|row| (indexed, row)));
+        } else {
+            // Something is lacking still.
+            through = None;
         }
     }
     // The index wants its rows in the order of their places; rows of one time stay in the order of their log.

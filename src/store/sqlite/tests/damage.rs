@@ -12,6 +12,16 @@ pub(super) async fn break_row(store: &Sqlite, sql: &'static str) {
     let _ = store.commit(creation("later"), Time(1)).await;
 }
 
+/// Overwrites the first page of a file that begins and ends with this text: one in the middle of a long body.
+pub(super) fn zero_page_of(file: &Path, text: &str) {
+    const PAGE_BYTES: usize = 4096;
+    let mut bytes = std::fs::read(file).unwrap();
+    let (text, mut pages) = (text.as_bytes(), bytes.chunks_mut(PAGE_BYTES));
+    let page = pages.find(|page| page[4..].starts_with(text) && page.ends_with(text));
+    page.unwrap().fill(0);
+    std::fs::write(file, bytes).unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_session_is_left_out_of_lists_and_an_error_by_name() {
     for sql in [

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::damage::break_row;
+use super::damage::{break_row, zero_page_of};
 use super::*;
 use crate::domain::search;
 use crate::domain::words;
@@ -18,7 +18,14 @@ async fn found(store: &Sqlite, word: &str) -> Vec<String> {
 }
 
 async fn found_now(store: &Sqlite, word: &str) -> Vec<String> {
-    let query = search::Query {
+    let hits = listed(store, &words_of(word), 2).await;
+    let mut found: Vec<String> = hits.iter().map(|hit| hit.entry.meta.id.to_string()).collect();
+    found.sort();
+    found
+}
+
+fn words_of(word: &str) -> search::Query {
+    search::Query {
         namespace: ns(),
         words: words::Query::parse(word).unwrap(),
         session: None,
@@ -26,11 +33,7 @@ async fn found_now(store: &Sqlite, word: &str) -> Vec<String> {
         roles: Vec::new(),
         after: None,
         before: None,
-    };
-    let hits = listed(store, &query, 2).await;
-    let mut found: Vec<String> = hits.iter().map(|hit| hit.entry.meta.id.to_string()).collect();
-    found.sort();
-    found
+    }
 }
 
 async fn with_three() -> (TempDir, Sqlite) {
@@ -68,6 +71,39 @@ async fn damaged_rows_keep_no_others_from_being_found() {
             assert_eq!(others, ["later", "ma", "mc"], "{sql}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_broken_page_keeps_no_others_from_being_found() {
+    let (dir, store) = with_three().await;
+    let long = format!("word {}", "x".repeat(64 * 1024));
+    said(&store, "b", "broken", &long).await.unwrap();
+    said(&store, "b", "behind", "word").await.unwrap();
+    store.close().await;
+    drop(store);
+    zero_page_of(&dir.path().join("sessiond.db"), &"x".repeat(64));
+    fs::remove_file(dir.path().join(INDEX)).ok();
+    let store = open(dir.path());
+    assert_eq!(found(&store, "word").await, ["behind", "ma", "mb", "mc"]);
+    said(&store, "c", "later", "word").await.unwrap();
+    assert_eq!(found(&store, "word").await, ["behind", "later", "ma", "mb", "mc"]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_removed_is_made_anew() {
+    let (dir, store) = with_three().await;
+    assert_eq!(found(&store, "word").await, ["ma", "mb", "mc"]);
+    store.close().await;
+    drop(store);
+    let store = open(dir.path());
+    indexed(&store, PAGE, plain).await;
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(dir.path().join(format!("{INDEX}{suffix}"))).ok();
+    }
+    let query = words_of("word");
+    let missing = store.search(&query, None, PAGE).await;
+    assert!(matches!(missing, Err(Error::Unavailable { .. })), "{missing:?}");
+    assert_eq!(found(&store, "word").await, ["ma", "mb", "mc"]);
 }
 
 #[tokio::test]

@@ -308,9 +308,12 @@ impl Batches {
 
 /// Logs that have lost entries.
 fn lost(effects: &[Effect]) -> impl Iterator<Item = LogId> {
-    effects.iter().filter_map(|effect| match effect {
-        Effect::DropRows { log, .. } | Effect::RemoveLog(log) => Some(*log),
-        _ => None,
+    effects.iter().filter_map(|effect| {
+        if let Effect::DropRows { log, .. } | Effect::RemoveLog(log) = effect {
+            Some(*log)
+        } else {
+            None
+        }
     })
 }
 
