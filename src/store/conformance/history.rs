@@ -180,7 +180,7 @@ pub(crate) async fn a_tree_is_walked(backend: &impl Backend) {
         async move {
             let children = store.children(&ns, &id, after.as_ref(), rows).await;
             let children = children.expect("they can be read").into_iter();
-            let named = children.map(|child| (child.session.id.to_string(), child.has_children));
+            let named = children.map(|child| (child.id.to_string(), child.has_children));
             named.collect::<Vec<_>>()
         }
     };
