@@ -24,6 +24,7 @@ fn rule(action: Action) -> Rule {
         states: vec![State::Active],
         takes_starred: false,
         before: None,
+        arrived_before: None,
     }
 }
 
@@ -40,7 +41,7 @@ pub(crate) async fn pruning(desk: &Desk, action: Action, ids: &[&str]) -> Propos
 }
 
 fn taken(outcome: Outcome) -> Vec<String> {
-    let Outcome::Pruned { sessions, count } = outcome else {
+    let Outcome::Pruned { sessions, count, .. } = outcome else {
         panic!("not pruned: {outcome:?}")
     };
     assert_eq!(sessions.len() as u64, count);
@@ -133,6 +134,7 @@ pub(crate) async fn is_written_down_for_retries(backend: &impl Backend) {
     let outcome = Outcome::Pruned {
         sessions: sessions.clone(),
         count: 5_000,
+        left: Vec::new(),
     };
     let record = SessionCommand::Pruned {
         sessions,

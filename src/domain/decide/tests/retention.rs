@@ -23,6 +23,7 @@ fn rule(action: Action) -> Rule {
         states: vec![State::Active],
         takes_starred: false,
         before: None,
+        arrived_before: None,
     }
 }
 
@@ -39,7 +40,7 @@ fn pruning(world: &World, rule: Rule, ids: &[&str]) -> Proposal {
 /// What was taken.
 fn taken(world: &mut World, proposal: &Proposal) -> Vec<String> {
     match world.done(proposal).outcome {
-        Outcome::Pruned { sessions, count } => {
+        Outcome::Pruned { sessions, count, .. } => {
             assert_eq!(sessions.len() as u64, count);
             sessions.iter().map(ToString::to_string).collect()
         }
@@ -299,7 +300,14 @@ fn a_record_changes_nothing() {
     };
     let proposal = f::under("r", "prune", f::to_session(record));
     let decision = world.done(&proposal);
-    assert_eq!(decision.outcome, Outcome::Pruned { sessions, count: 7 });
+    assert_eq!(
+        decision.outcome,
+        Outcome::Pruned {
+            sessions,
+            count: 7,
+            left: Vec::new()
+        }
+    );
     assert_eq!(decision.effects.len(), 1, "the receipt");
     assert!(world.done(&proposal).replayed);
     assert_eq!(state(&world, "s"), State::Active);

@@ -54,6 +54,7 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         named,
         inherited_to,
         last,
+        loose,
     } = logs::references(conn, id)?;
     // Nobody reads on from a log that was released into its path: what that names may be gone.
     let released = !named && !log.path.parts().is_empty() && !has_edges(check, &log)?;
@@ -65,7 +66,7 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         }
         start = part.to;
     }
-    if !named && !is_loose(check, id)? {
+    if !named && loose.is_none() {
         match inherited_to {
             None => check.garbage("logs"),
             Some(to) if last > to => check.garbage("ends of logs"),
