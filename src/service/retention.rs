@@ -19,6 +19,8 @@ use super::{Call, Error, Service, mismatched};
 use pruning::{Progress, Pruning};
 
 mod pruning;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 /// What PruneSessions asks for.

@@ -34,6 +34,8 @@ pub struct Retention {
     service: Service,
     policies: Policies,
     interval: Duration,
+    /// Commits of one round that take something, and commits in all.
+    pace: [usize; 2],
     look: Mutex<Look>,
 }
 
@@ -57,8 +59,14 @@ impl Retention {
             service,
             policies,
             interval,
+            pace: [COMMITS_MAX, LOOKS_MAX],
             look: Mutex::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_pace(self, pace: [usize; 2]) -> Self {
+        Self { pace, ..self }
     }
 
     fn look(&self) -> std::sync::MutexGuard<'_, Look> {
@@ -71,9 +79,10 @@ impl Retention {
         if self.policies.are_off() || self.look().due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
+        let [commits_left, looks_left] = self.pace;
         let mut meter = Meter {
-            commits_left: COMMITS_MAX,
-            looks_left: LOOKS_MAX,
+            commits_left,
+            looks_left,
             stop: stop.clone(),
         };
         while !self.look().is_through {

@@ -117,6 +117,7 @@ pub(crate) async fn past_heads_are_forked(backend: &impl Backend) {
         session: f::session("s"),
         revision: before.revision,
     };
+    desk.pass(PAST_HEAD_LIFE);
     desk.done(f::to_upkeep(expire)).await;
     let refusal = desk.refused(forked(late)).await;
     assert_eq!(refusal, Refusal::no_revision(&f::session("s"), before.revision));

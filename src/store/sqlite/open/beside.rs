@@ -70,7 +70,7 @@ fn still(dir: &Path, file: &Path) -> Result<Option<Beside>, OpenError> {
     }
     let mut log = resolved.clone().into_os_string();
     log.push("-wal");
-    if Path::new(&log).exists() {
+    if Path::new(&log).metadata().is_ok_and(|log| log.len() > 0) {
         return Ok(None);
     }
     let open = || {

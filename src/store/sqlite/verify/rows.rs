@@ -96,7 +96,7 @@ pub(super) fn walk(check: &mut Check<'_>, table: &Table, mut look: impl Look) {
         for key in &keys {
             match row(check, table, key, &mut look) {
                 Ok(len) => bytes += len,
-                Err(error) => check.failed(&(table.called)(key), error),
+                Err(error) => check.failed(&(table.called)(key), named(error)),
             }
             seen += 1;
             if bytes > BYTES_MAX {
