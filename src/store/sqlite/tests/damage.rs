@@ -86,14 +86,17 @@ pub(super) fn zero_pages(dir: &Path, text: &str) -> usize {
     let file = dir.join("sessiond.db");
     let mut bytes = std::fs::read(&file).unwrap();
     let mut zeroed = 0;
-    for page in bytes.chunks_mut(PAGE) {
+    for page in bytes.chunks_exact_mut(PAGE) {
         // An overflow page begins with the number of the next one.
-        let rest = page.get(8..PAGE - 8).unwrap_or_default();
-        if rest.len() > 4_000
+        let rest = &page[8..PAGE - 8];
+        let repeats = rest
+            .windows(text.len() + 1)
+            .all(|part| part[0] == part[text.len()]);
+        if repeats
             && rest
                 .windows(text.len())
-                .step_by(text.len())
-                .all(|part| part == text.as_bytes())
+                .take(text.len())
+                .any(|part| part == text.as_bytes())
         {
             page.fill(0);
             zeroed += 1;

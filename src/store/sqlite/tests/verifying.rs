@@ -386,6 +386,7 @@ async fn the_search_index_is_a_note() {
     let dir = dir();
     let store = open(dir.path());
     filled(&store).await;
+    store.lack(PAGE).await.unwrap();
     store.close().await;
     drop(store);
     let noted = || {
