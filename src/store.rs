@@ -134,8 +134,10 @@ pub struct Changes {
 /// A session right below another one.
 #[derive(Clone, Debug)]
 pub struct Child {
-    /// The session.
-    pub session: Arc<Session>,
+    /// Its id.
+    pub id: SessionId,
+    /// The session; `None`: it cannot be read.
+    pub session: Option<Arc<Session>>,
     /// Whether others are below it in turn.
     pub has_children: bool,
 }
@@ -208,7 +210,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn log(&self, id: LogId) -> Result<Option<Arc<Log>>, Error>;
 
     /// At most `rows` sessions right below another one, deleted ones included, by id after `after`: its forks, and
-    /// its sub-sessions. Their large texts are left empty.
+    /// its sub-sessions. Their large texts are left empty. One that cannot be read is told by its id: what is below it
+    /// is not lost for that.
     async fn children(
         &self,
         ns: &Namespace,

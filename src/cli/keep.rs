@@ -42,9 +42,10 @@ pub(crate) struct Backup {
     json: bool,
 }
 
-/// Look whether everything stored is as it was written, beside a running server; nothing is changed.
+/// Look for damage in what is stored, beside a running server; nothing is changed.
 ///
-/// What is wrong is named by ids. Exits with 1 if anything is.
+/// Every row is read, every message held against its digest, and rows against each other; what is short and has no digest,
+/// a title for one, is as good as it can be read. What is wrong is named by ids. Exits with 1 if anything is.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
     #[command(flatten)]
@@ -105,6 +106,7 @@ fn object(report: &Report) -> serde_json::Value {
     json!({
         "checked": report.checked,
         "garbage": report.garbage,
+        "notes": report.notes,
         "problem_count": report.problem_count,
         "problems": problems.collect::<Vec<_>>(),
     })
@@ -129,6 +131,9 @@ fn print(screen: &mut Screen, report: &Report) -> Result<(), Error> {
             "named by nobody, and no damage: {}",
             list(&report.garbage)
         )?;
+    }
+    for note in &report.notes {
+        writeln!(screen, "{note}")?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::path::{Log, Span};
 use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
+use super::time::Time;
 use super::title::ForkName;
 use super::turn::{Item, ItemMark, Turn};
 
@@ -31,6 +32,8 @@ pub struct References {
     pub inherited_to: Option<Seq>,
     /// The last seq of its entries, or of a journal its rows; 0 where it has none.
     pub last: Seq,
+    /// Since when it may be named by nobody, as was last noted; `None`: nothing is noted.
+    pub loose: Option<Time>,
 }
 
 /// An answer to a need.

@@ -89,6 +89,12 @@ pub const ANCESTORS_MAX: usize = 10_000;
 /// Sessions that one commit of a prune looks at.
 pub const PRUNE_SESSIONS_MAX: usize = 50;
 
+/// Sub-sessions that one commit of a prune looks at, unless one session alone has more.
+pub const PRUNE_MEMBERS_MAX: usize = 1_000;
+
+/// Sessions above one that is pruned which are looked at for whether they take it along.
+pub const PRUNE_ABOVE_MAX: usize = 16;
+
 /// Session ids that a prune returns; its count is the whole.
 pub const PRUNED_IDS_MAX: usize = 1_000;
 
@@ -115,6 +121,9 @@ pub const ENGINE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a log may be staged before a crash is assumed and it is swept.
 pub const STAGING_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// How often what is staged is said to be still wanted.
+pub const STAGING_RENEWED_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// The limits that an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use super::id::{
     EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
     ThreadId, TurnId,
 };
+use super::limits::CASCADE_SESSIONS_MAX;
 use super::outcome::Outcome;
 use super::path::Log;
 use super::proposal::{
-    Command, Deletion, EngineCommand, Imported, Place, Proposal, Prune, ResumeCommand, SessionCommand,
+    Command, Deletion, EngineCommand, Found, Imported, Place, Proposal, Prune, ResumeCommand, SessionCommand,
     ThreadCommand, UpkeepCommand, Written,
 };
 use super::retention::Action;
@@ -177,15 +178,27 @@ fn of_session(ns: &Namespace, command: &SessionCommand, facts: &Facts, needs: &m
 
 /// The sessions found, those that would go with them, and who uses any of them.
 fn of_prune(ns: &Namespace, prune: &Prune, facts: &Facts, needs: &mut Vec<Need>) {
+    let is_archived = prune.rule.action == Action::Archive;
     for found in &prune.found {
         needs.push(Need::Session(ns.clone(), found.id.clone()));
-        match prune.rule.action {
-            Action::Archive => needs.push(Need::OpenResume(ns.clone(), found.id.clone())),
-            Action::Delete { .. } => {
-                family(ns, &found.id, facts, needs);
-                of_ended(ns, &found.id, facts, needs);
-            }
+        needs.extend((!is_archived).then(|| Need::Family(ns.clone(), found.id.clone())));
+    }
+    // How much a commit looks at depends on how many would go.
+    if !is_archived && needs.iter().any(|need| !facts.knows(need)) {
+        return;
+    }
+    let (reached, _) = prune.reach(|id| facts.family(ns, id).map_or(0, Vec::len));
+    // What is too many is not taken.
+    let is_bounded = |found: &&Found| {
+        facts
+            .family(ns, &found.id)
+            .is_none_or(|family| family.len() <= CASCADE_SESSIONS_MAX)
+    };
+    for found in reached.into_iter().filter(is_bounded) {
+        if !is_archived {
+            family(ns, &found.id, facts, needs);
         }
+        of_ended(ns, &found.id, facts, needs);
         of_purged(ns, &found.id, facts, needs);
         of_owners(ns, &found.id, facts, needs);
     }
@@ -406,9 +419,10 @@ fn of_linked<'a>(
 
 fn of_upkeep(ns: &Namespace, command: &UpkeepCommand, facts: &Facts, needs: &mut Vec<Need>) {
     match command {
-        UpkeepCommand::ExpireReceipts { .. }
-        | UpkeepCommand::ExpireResumes { .. }
-        | UpkeepCommand::ExpireHead { .. } => {}
+        UpkeepCommand::ExpireReceipts { .. } | UpkeepCommand::ExpireResumes { .. } => {}
+        UpkeepCommand::ExpireHead { session, revision } => {
+            needs.extend(past_head(ns, session, Some(*revision)));
+        }
         UpkeepCommand::Purge { session } => {
             needs.push(Need::Session(ns.clone(), session.clone()));
             of_purged(ns, session, facts, needs);

@@ -70,6 +70,8 @@ pub enum Outcome {
         sessions: Vec<SessionId>,
         /// How many.
         count: u64,
+        /// Those that the commit did not come to: what it had looked at was enough.
+        left: Vec<SessionId>,
     },
     /// A transcript was imported.
     Imported(Imports),

@@ -30,6 +30,8 @@ pub struct Rule {
     pub takes_starred: bool,
     /// They were last updated before this time.
     pub before: Option<Time>,
+    /// An import last wrote to them before this time, if one ever did.
+    pub arrived_before: Option<Time>,
 }
 
 impl Rule {
@@ -39,7 +41,10 @@ impl Rule {
             Action::Archive => session.profile.state == State::Archived,
             Action::Delete { .. } => session.profile.state == State::Deleted,
         };
+        let arrival = session.profile.arrival;
+        let is_new = arrival.is_some_and(|arrival| self.arrived_before.is_some_and(|time| arrival >= time));
         !done
+            && !is_new
             && self.states.contains(&session.profile.state)
             && (self.takes_starred || !session.profile.starred)
             && self.before.is_none_or(|time| session.update_time < time)

@@ -125,6 +125,8 @@ pub struct Profile {
     pub create_time: Time,
     /// When it was archived.
     pub archive_time: Option<Time>,
+    /// When an import last wrote to it: its other times are those of the transcript. Never shown.
+    pub arrival: Option<Time>,
     /// When it was deleted, and by the deletion of which session.
     pub deletion: Option<Deletion>,
 }

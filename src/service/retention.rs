@@ -4,24 +4,23 @@
 //! condition again: a session that changed after it was found is left alone. Memory holds counts and digests, not
 //! sessions. A caller that leaves stops it between two commits; what was done stays done.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::body;
-use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, PRUNE_SESSIONS_MAX, PRUNED_IDS_MAX};
-use crate::domain::proposal::{Found, Prune, SessionCommand};
-use crate::domain::query::Bound;
+use crate::domain::proposal::SessionCommand;
+use crate::domain::query::SessionKey;
 use crate::domain::retention::{Action, Policy, Rule};
-use crate::domain::session::{Session, State};
-use crate::domain::{Command, Digest, Namespace, Outcome, Proposal, SessionId};
-use crate::store;
+use crate::domain::session::State;
+use crate::domain::{Command, Namespace, Outcome, SessionId};
 
 use super::{Call, Error, Service, mismatched};
 
-use walk::Walk;
+use pruning::{Progress, Pruning};
 
+mod pruning;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 /// What PruneSessions asks for.
@@ -71,21 +70,42 @@ pub struct Pruned {
 /// How much a policy may do at a time.
 #[derive(Clone, Debug)]
 pub struct Meter {
-    /// Commits.
+    /// Commits that take something.
     pub commits_left: usize,
+    /// Commits in all: what may not go is looked at, too.
+    pub looks_left: usize,
     /// Ends it between two commits.
     pub stop: CancellationToken,
 }
 
 /// What a policy has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Sessions archived.
     pub archived: u64,
     /// Sessions deleted.
     pub deleted: u64,
-    /// Whether the meter ended it.
-    pub cut_short: bool,
+    /// Where it is to go on, if it did not come to the end.
+    pub left: Option<Place>,
+}
+
+/// Where a policy goes on: what comes before was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// With which of its steps.
+    step: Step,
+    /// Behind which session.
+    after: Option<SessionKey>,
+}
+
+/// What a policy does, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    /// Active sessions go.
+    #[default]
+    Active,
+    /// Archived ones are deleted.
+    Archived,
 }
 
 impl Meter {
@@ -93,12 +113,14 @@ impl Meter {
     fn unbounded() -> Self {
         Self {
             commits_left: usize::MAX,
+            looks_left: usize::MAX,
             stop: CancellationToken::new(),
         }
     }
 
-    fn is_spent(&self) -> bool {
-        self.commits_left == 0 || self.stop.is_cancelled()
+    /// Whether nothing more may be done.
+    pub fn is_spent(&self) -> bool {
+        self.commits_left == 0 || self.looks_left == 0 || self.stop.is_cancelled()
     }
 }
 
@@ -124,6 +146,8 @@ impl Service {
             states,
             takes_starred: wanted.include_starred,
             before: wanted.older_than.map(|age| now.before(age)),
+            // Who asks by age sees update times.
+            arrived_before: None,
         };
         let mut pruning = Pruning::new(
             self,
@@ -132,7 +156,7 @@ impl Service {
             wanted.keep_per_workspace,
             wanted.mode,
         );
-        pruning.run(&mut Meter::unbounded()).await?;
+        pruning.run(&mut Meter::unbounded(), None).await?;
         let Pruned { sessions, count } = pruning.pruned;
         if call.request.is_none() {
             return Ok(Pruned { sessions, count });
@@ -142,49 +166,81 @@ impl Service {
         recorded(committed.outcome)
     }
 
-    /// Does what a namespace's policy asks for now, as much as the meter lets.
+    /// Does what a namespace's policy asks for now, as much as the meter lets, from where it was left. While somebody
+    /// prunes the namespace, or another one in the same queue, everything is left.
     pub async fn retain(
         &self,
         ns: &Namespace,
         policy: &Policy,
+        from: Option<Place>,
         meter: &mut Meter,
     ) -> Result<Retained, Error> {
-        let _turn = self.live.prunes.turn(ns).await;
-        let now = self.clock.now();
+        let from = from.unwrap_or_default();
         let mut done = Retained::default();
-        if policy.max_age.is_some() || policy.keep_per_workspace.is_some() {
-            let rule = Rule {
-                action: if policy.archive_first {
-                    Action::Archive
+        let Some(_turn) = self.live.prunes.try_turn(ns) else {
+            done.left = Some(from);
+            return Ok(done);
+        };
+        let Place { mut step, mut after } = from;
+        if step == Step::Active {
+            if policy.max_age.is_some() || policy.keep_per_workspace.is_some() {
+                let deed = if policy.archive_first {
+                    Deed::Archive
                 } else {
-                    self.action(Deed::Delete)
-                },
-                states: vec![State::Active],
-                takes_starred: false,
-                before: policy.max_age.map(|age| now.before(age)),
-            };
-            let mut pruning = Pruning::new(self, ns, rule, policy.keep_per_workspace, Mode::Act);
-            let outcome = pruning.run(meter).await;
-            if policy.archive_first {
-                done.archived += pruning.pruned.count;
-            } else {
-                done.deleted += pruning.pruned.count;
+                    Deed::Delete
+                };
+                let rule = self.rule(deed, State::Active, policy.max_age);
+                let keep = policy.keep_per_workspace;
+                done.left = self
+                    .one_step(ns, (rule, keep), (step, after), meter, &mut done)
+                    .await?;
             }
-            done.cut_short |= outcome? == Progress::CutShort;
+            (step, after) = (Step::Archived, None);
         }
-        if let Some(age) = policy.delete_archived_after {
-            let rule = Rule {
-                action: self.action(Deed::Delete),
-                states: vec![State::Archived],
-                takes_starred: false,
-                before: Some(now.before(age)),
-            };
-            let mut pruning = Pruning::new(self, ns, rule, None, Mode::Act);
-            let outcome = pruning.run(meter).await;
-            done.deleted += pruning.pruned.count;
-            done.cut_short |= outcome? == Progress::CutShort;
+        if let Some(age) = policy.delete_archived_after.filter(|_| done.left.is_none()) {
+            let rule = self.rule(Deed::Delete, State::Archived, Some(age));
+            done.left = self
+                .one_step(ns, (rule, None), (step, after), meter, &mut done)
+                .await?;
         }
         Ok(done)
+    }
+
+    /// What a policy does to sessions of a state that are of an age. Those that an import brought are as old as they
+    /// are here, whatever their transcripts say.
+    fn rule(&self, deed: Deed, state: State, age: Option<Duration>) -> Rule {
+        let before = age.map(|age| self.clock.now().before(age));
+        Rule {
+            action: self.action(deed),
+            states: vec![state],
+            takes_starred: false,
+            before,
+            arrived_before: before,
+        }
+    }
+
+    /// One step of a policy; where it is to go on, if it did not come to the end.
+    async fn one_step(
+        &self,
+        ns: &Namespace,
+        (rule, keep): (Rule, Option<u64>),
+        (step, after): (Step, Option<SessionKey>),
+        meter: &mut Meter,
+        done: &mut Retained,
+    ) -> Result<Option<Place>, Error> {
+        let archives = rule.action == Action::Archive;
+        let mut pruning = Pruning::new(self, ns, rule, keep, Mode::Act);
+        let outcome = pruning.run(meter, after).await;
+        let count = pruning.pruned.count;
+        if archives {
+            done.archived += count;
+        } else {
+            done.deleted += count;
+        }
+        Ok(match outcome? {
+            Progress::Done => None,
+            Progress::CutShort(after) => Some(Place { step, after }),
+        })
     }
 
     fn action(&self, deed: Deed) -> Action {
@@ -197,217 +253,9 @@ impl Service {
     }
 }
 
-/// How far a prune came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Done,
-    CutShort,
-}
-
-/// One prune of one namespace.
-struct Pruning<'a> {
-    service: &'a Service,
-    ns: &'a Namespace,
-    rule: Rule,
-    keep: Option<u64>,
-    mode: Mode,
-    /// Sessions that stay because a sub-session of theirs is kept.
-    spared: HashSet<Digest>,
-    /// Sessions that are counted: in telling alone, a sub-session is met by itself and with its parent.
-    counted: HashSet<Digest>,
-    pruned: Pruned,
-}
-
-impl<'a> Pruning<'a> {
-    fn new(service: &'a Service, ns: &'a Namespace, rule: Rule, keep: Option<u64>, mode: Mode) -> Self {
-        Self {
-            service,
-            ns,
-            rule,
-            keep,
-            mode,
-            spared: HashSet::new(),
-            counted: HashSet::new(),
-            pruned: Pruned::default(),
-        }
-    }
-
-    async fn run(&mut self, meter: &mut Meter) -> Result<Progress, Error> {
-        if self.keep.is_some() && self.rule.action != Action::Archive {
-            self.spare_parents().await?;
-        }
-        let mut walk = self.walk();
-        let mut found = Vec::new();
-        while let Some(page) = walk.next(self.service).await? {
-            for (session, standing) in page {
-                let goes = match standing {
-                    Standing::Kept => false,
-                    Standing::Beyond => true,
-                    // Counting says nothing about it; its age may.
-                    Standing::Uncounted => self.rule.before.is_some(),
-                };
-                if !goes || !self.rule.takes(&session) {
-                    continue;
-                }
-                if self.spared.contains(&digest(session.id.as_str())) {
-                    continue;
-                }
-                let etag = session.etag();
-                let id = session.id.clone();
-                found.push(Found { id, etag });
-                if found.len() == PRUNE_SESSIONS_MAX {
-                    if meter.is_spent() {
-                        return Ok(Progress::CutShort);
-                    }
-                    meter.commits_left -= 1;
-                    self.take(std::mem::take(&mut found)).await?;
-                }
-            }
-        }
-        if found.is_empty() {
-            return Ok(Progress::Done);
-        }
-        if meter.is_spent() {
-            return Ok(Progress::CutShort);
-        }
-        meter.commits_left -= 1;
-        self.take(found).await?;
-        Ok(Progress::Done)
-    }
-
-    fn walk(&self) -> Walk {
-        Walk::over(self.ns, &self.rule, self.keep)
-    }
-
-    /// Finds the sessions that would take a kept one with them.
-    async fn spare_parents(&mut self) -> Result<(), Error> {
-        let mut walk = self.walk();
-        while let Some(page) = walk.next(self.service).await? {
-            let kept = page
-                .into_iter()
-                .filter(|(_, standing)| *standing == Standing::Kept);
-            for (session, _) in kept {
-                let mut parent = session.profile.parent.clone();
-                while let Some(id) = parent.take() {
-                    if !self.spared.insert(digest(id.as_str())) {
-                        break;
-                    }
-                    parent = match self.service.store.session(self.ns, &id).await {
-                        Ok(found) => found.and_then(|session| session.profile.parent.clone()),
-                        // One that cannot be read is not deleted either.
-                        Err(store::Error::Corrupt { .. }) => None,
-                        Err(error) => return Err(error.into()),
-                    };
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what was found, in one commit; one by one where something among it is damaged.
-    async fn take(&mut self, found: Vec<Found>) -> Result<(), Error> {
-        let few = found.len() == 1;
-        match self.commit(found.clone()).await {
-            Err(Error::Store(store::Error::Corrupt { row, reason })) if few => {
-                tracing::error!(row, reason, "a damaged session is not pruned");
-                return Ok(());
-            }
-            Err(Error::Store(store::Error::Corrupt { .. })) => {}
-            other => return other,
-        }
-        for one in found {
-            match self.commit(vec![one]).await {
-                Err(Error::Store(store::Error::Corrupt { row, reason })) => {
-                    tracing::error!(row, reason, "a damaged session is not pruned");
-                }
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn commit(&mut self, found: Vec<Found>) -> Result<(), Error> {
-        let rule = self.rule.clone();
-        let command = Command::Session(SessionCommand::Prune(Box::new(Prune { rule, found })));
-        let call = Call {
-            namespace: self.ns.clone(),
-            request: None,
-        };
-        let outcome = match self.mode {
-            Mode::Act => self.service.commit(call, command).await?.outcome,
-            Mode::Tell => {
-                let proposal = Proposal {
-                    namespace: call.namespace,
-                    request: None,
-                    command,
-                };
-                let now = self.service.clock.now();
-                self.service.store.consider(proposal, now).await?
-            }
-        };
-        for id in recorded(outcome)?.sessions {
-            if !self.counted.insert(digest(id.as_str())) {
-                continue;
-            }
-            self.pruned.count += 1;
-            if self.pruned.sessions.len() < PRUNED_IDS_MAX {
-                self.pruned.sessions.push(id);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where a session stands among those of its workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It is one of those that are kept.
-    Kept,
-    /// There are enough before it, or nothing is counted.
-    Beyond,
-    /// No user has spoken in it: it takes no place, and does not go for the want of one.
-    Uncounted,
-}
-
-/// How many of each workspace were met.
-#[derive(Debug)]
-struct Places {
-    keep: Option<u64>,
-    taken: HashMap<Digest, u64>,
-}
-
-impl Places {
-    fn standing(&mut self, session: &Session) -> Standing {
-        let Some(keep) = self.keep else {
-            return Standing::Beyond;
-        };
-        if !session.tip.tally.has_user_interaction() {
-            return Standing::Uncounted;
-        }
-        let workspace = digest(&session.profile.setting.workspace);
-        let taken = self.taken.entry(workspace).or_default();
-        if *taken >= keep {
-            return Standing::Beyond;
-        }
-        *taken += 1;
-        Standing::Kept
-    }
-}
-
-/// A name in few bytes.
-fn digest(name: &str) -> Digest {
-    body::digest(name.as_bytes())
-}
-
 fn recorded(outcome: Outcome) -> Result<Pruned, Error> {
     match outcome {
-        Outcome::Pruned { sessions, count } => Ok(Pruned { sessions, count }),
+        Outcome::Pruned { sessions, count, .. } => Ok(Pruned { sessions, count }),
         outcome => Err(mismatched(&outcome)),
     }
 }
-
-/// What a page of a walk holds.
-const PAGE: Bound = Bound {
-    rows: PAGE_ROWS_MAX,
-    bytes: PAGE_BYTES_MAX,
-};

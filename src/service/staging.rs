@@ -82,6 +82,14 @@ impl<'a> Staging<'a> {
         self.stage().await
     }
 
+    /// Says that what is written already is still wanted.
+    pub(super) async fn renew(&self) -> Result<(), Error> {
+        if !self.staged {
+            return Ok(());
+        }
+        renew(self.service, &self.namespace, &self.tip).await
+    }
+
     /// What the commit is to write.
     pub(super) async fn finish(mut self) -> Result<Written, Error> {
         if !self.staged {
@@ -126,6 +134,11 @@ impl<'a> Staging<'a> {
             self.title = Some(opening.title.clone());
         }
     }
+}
+
+/// Says that what is staged up to a tip is still wanted: the sweep lets it be for another while.
+pub(super) async fn renew(service: &Service, namespace: &Namespace, tip: &Tip) -> Result<(), Error> {
+    write(service, namespace, tip.log.clone(), tip.seq(), Vec::new()).await
 }
 
 async fn write(

@@ -4,10 +4,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::limits::ANCESTORS_MAX;
+use crate::domain::limits::{ANCESTORS_MAX, PAGE_ROWS_MAX};
 use crate::domain::query::{Bound, Page};
 use crate::domain::session::Profile;
 use crate::domain::{Namespace, Session, SessionId};
+use crate::store::{self, Child};
 
 use super::{Error, Service};
 
@@ -18,6 +19,8 @@ pub enum Node {
     There(Arc<Session>),
     /// An ancestor that was purged: its name is all that is known.
     Purged(SessionId),
+    /// One that cannot be read: its name is all that can be told, and those beside, above and below it are shown.
+    Unread(SessionId),
 }
 
 impl Node {
@@ -25,14 +28,16 @@ impl Node {
     pub fn id(&self) -> &SessionId {
         match self {
             Self::There(session) => &session.id,
-            Self::Purged(id) => id,
+            Self::Purged(id) | Self::Unread(id) => id,
         }
     }
 }
 
-/// What is known when a page goes down: who stands above, and what is open.
-struct Known {
+/// A way down a tree, depth first.
+struct Descent {
+    /// Who stands above: a session may be made again under the name of one that it comes from.
     above: HashSet<SessionId>,
+    /// What is open, the deepest last.
     branches: Vec<Branch>,
 }
 
@@ -40,7 +45,7 @@ struct Known {
 struct Branch {
     parent: SessionId,
     after: Option<SessionId>,
-    read: VecDeque<(Arc<Session>, bool)>,
+    read: VecDeque<Child>,
 }
 
 impl Service {
@@ -70,15 +75,17 @@ impl Service {
             .take(bound.rows + 1)
             .collect();
         if rows.len() <= bound.rows {
-            let branches = match after {
-                Some(after) if rows.is_empty() => self.branches_at(ns, id, after).await?,
-                Some(_) | None => Some(vec![Branch::below(id)]),
-            };
-            let Some(branches) = branches else {
+            let mut descent = Descent::from(id, above);
+            if let Some(after) = after.filter(|_| rows.is_empty())
+                && !descent.go_on_after(self, ns, after).await?
+            {
                 return Ok(None);
-            };
-            let known = Known { above, branches };
-            self.descend(ns, known, &mut rows, bound.rows + 1).await?;
+            }
+            while rows.len() <= bound.rows
+                && let Some(node) = descent.next(self, ns, bound.rows + 1 - rows.len()).await?
+            {
+                rows.push(node);
+            }
         }
         let has_more = rows.len() > bound.rows;
         rows.truncate(bound.rows);
@@ -86,7 +93,8 @@ impl Service {
         Ok(Some(Page { rows, next }))
     }
 
-    /// Where a session hangs, from the root on. Above one that was purged nothing is known but the root of its forks.
+    /// Where a session hangs, from the root on. Above one that was purged, or that cannot be read, nothing is known but
+    /// the root of its forks.
     async fn ancestors(&self, ns: &Namespace, session: &Session) -> Result<Vec<Node>, Error> {
         let (mut ancestors, mut names) = (Vec::new(), HashSet::from([session.id.clone()]));
         let mut above = session.above().cloned();
@@ -95,85 +103,123 @@ impl Service {
             if !names.insert(id.clone()) {
                 break;
             }
-            match self.store.session(ns, &id).await? {
-                Some(found) => {
+            let node = match self.store.session(ns, &id).await {
+                Ok(Some(found)) => {
                     above = found.above().cloned();
                     let origin = found.profile.origin.as_ref();
                     root = origin.map(|origin| origin.root.clone());
-                    ancestors.push(there(&found));
+                    there(&found)
                 }
-                None => {
+                Ok(None) => {
                     above = root.take().filter(|root| *root != id);
-                    ancestors.push(Node::Purged(id));
+                    Node::Purged(id)
                 }
-            }
+                Err(store::Error::Corrupt { row, reason }) => {
+                    tracing::error!(row, reason, "a damaged session is an id alone in a tree");
+                    above = root.take().filter(|root| *root != id);
+                    Node::Unread(id)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            ancestors.push(node);
         }
         ancestors.reverse();
         Ok(ancestors)
     }
+}
 
-    /// The branches that are open right after a node below `id` was shown.
-    async fn branches_at(
-        &self,
+impl Descent {
+    /// From `id` down, which was shown.
+    fn from(id: &SessionId, above: HashSet<SessionId>) -> Self {
+        let branches = vec![Branch::below(id)];
+        Self { above, branches }
+    }
+
+    /// Comes to where `shown` was shown, which is `id` or below it; whether it is still there.
+    async fn go_on_after(
+        &mut self,
+        service: &Service,
         ns: &Namespace,
-        id: &SessionId,
         shown: &SessionId,
-    ) -> Result<Option<Vec<Branch>>, Error> {
-        let mut branches = vec![Branch::below(shown)];
-        let mut at = shown.clone();
-        while at != *id {
-            let above = match self.store.session(ns, &at).await? {
-                Some(session) if branches.len() <= ANCESTORS_MAX => session.above().cloned(),
-                Some(_) | None => None,
-            };
-            let Some(above) = above else {
-                return Ok(None);
-            };
-            branches.push(Branch {
-                after: Some(at),
-                ..Branch::below(&above)
-            });
-            at = above;
+    ) -> Result<bool, Error> {
+        let [Branch { parent: id, .. }] = &self.branches[..] else {
+            return Ok(false);
+        };
+        match branches_at(service, ns, id, shown).await {
+            Ok(Some(branches)) => {
+                self.branches = branches;
+                return Ok(true);
+            }
+            Ok(None) => return Ok(false),
+            // No way leads up from what cannot be read: the one down is gone again.
+            Err(store::Error::Corrupt { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
-        branches.reverse();
-        Ok(Some(branches))
+        while let Some(node) = self.next(service, ns, PAGE_ROWS_MAX).await? {
+            if node.id() == shown {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Shows what is below, depth first, until there are `rows_max` rows.
-    async fn descend(
-        &self,
+    /// The next node; `wanted` are likely to be asked for.
+    async fn next(
+        &mut self,
+        service: &Service,
         ns: &Namespace,
-        Known { above, mut branches }: Known,
-        rows: &mut Vec<Node>,
-        rows_max: usize,
-    ) -> Result<(), Error> {
-        while rows.len() < rows_max
-            && let Some(branch) = branches.last_mut()
-        {
+        wanted: usize,
+    ) -> Result<Option<Node>, Error> {
+        while let Some(branch) = self.branches.last_mut() {
             if branch.read.is_empty() {
-                let wanted = rows_max - rows.len();
                 let after = branch.after.as_ref();
-                let children = self.store.children(ns, &branch.parent, after, wanted).await?;
-                branch.read = children
-                    .into_iter()
-                    .map(|child| (child.session, child.has_children))
-                    .collect();
+                let children = service.store.children(ns, &branch.parent, after, wanted).await?;
+                branch.read = children.into();
             }
-            let Some((session, has_children)) = branch.read.pop_front() else {
-                branches.pop();
+            let Some(child) = branch.read.pop_front() else {
+                self.branches.pop();
                 continue;
             };
-            branch.after = Some(session.id.clone());
-            if above.contains(&session.id) {
+            branch.after = Some(child.id.clone());
+            // Of one that cannot be read it is not known whether it hangs in two places.
+            let is_open = |id: &SessionId| self.branches.iter().any(|branch| branch.parent == *id);
+            if self.above.contains(&child.id) || child.session.is_none() && is_open(&child.id) {
                 continue;
             }
-            if has_children {
-                branches.push(Branch::below(&session.id));
+            if child.has_children {
+                self.branches.push(Branch::below(&child.id));
             }
-            rows.push(Node::There(session));
+            return Ok(Some(child.session.map_or(Node::Unread(child.id), Node::There)));
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// The branches that are open right after a node below `id` was shown.
+async fn branches_at(
+    service: &Service,
+    ns: &Namespace,
+    id: &SessionId,
+    shown: &SessionId,
+) -> Result<Option<Vec<Branch>>, store::Error> {
+    let mut branches = vec![Branch::below(shown)];
+    let mut at = shown.clone();
+    while at != *id {
+        let above = match service.store.session(ns, &at).await? {
+            Some(session) if branches.len() <= ANCESTORS_MAX => session.above().cloned(),
+            Some(_) | None => None,
+        };
+        let Some(above) = above else {
+            return Ok(None);
+        };
+        branches.push(Branch {
+            after: Some(at),
+            ..Branch::below(&above)
+        });
+        at = above;
+    }
+    branches.reverse();
+    Ok(Some(branches))
 }
 
 /// A node without its large texts: there may be thousands.

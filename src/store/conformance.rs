@@ -81,7 +81,7 @@ macro_rules! conformance {
                     a_deleted_thread_leaves_its_sessions;
                 saves: add_what_is_new, staged_ones_are_published, refuse_what_others_wrote,
                     refuse_what_has_moved, titles;
-                upkeep: unpublished_logs_are_swept, sweeps_are_bounded_by_bytes, copied_logs_are_let_go, published_logs_stay, half_swept_logs_are_not_published,
+                upkeep: unpublished_logs_are_swept, renewed_logs_are_not_swept, sweeps_are_bounded_by_bytes, copied_logs_are_let_go, published_logs_stay, half_swept_logs_are_not_published,
                     deleted_text_goes_behind_the_last_cut, journals_are_swept, compaction_changes_nothing,
                     saves_go_on_after_compactions;
                 engines: facts_come_back, are_listed_by_namespace_and_id, epochs_go_on_over_restarts,
@@ -97,7 +97,8 @@ macro_rules! conformance {
                     a_rewind_to_where_it_is_changes_nothing, what_has_moved_is_not_rewound,
                     past_heads_are_forked, past_heads_are_paged, a_tree_is_walked, items_are_read_by_change;
                 retention: takes_families_and_spares_what_is_in_use, leaves_alone_what_has_changed,
-                    is_written_down_for_retries, knows_the_namespaces;
+                    is_written_down_for_retries, knows_the_namespaces, comes_in_bounded_commits,
+                    undoing_it_brings_all_back;
                 reach: nothing_reachable_is_lost_and_nothing_else_is_kept;
                 search: finds_what_was_said, a_shared_message_is_found_once, copies_are_found_once,
                     it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,

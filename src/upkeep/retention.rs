@@ -1,23 +1,29 @@
 //! Retention: the policies of namespaces, a bounded number of commits a round.
 //!
 //! The pruning itself is the service's, through the same door and with the same rules as a call. A look through all
-//! namespaces goes on over as many rounds as it takes; then the next one is due after an interval.
+//! namespaces goes on over as many rounds as it takes, each from where the last one stopped, so that what may not go does
+//! not keep what comes after it; then the next one is due after an interval.
 
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::Namespace;
 use crate::domain::retention::Policies;
-use crate::domain::{Namespace, Time};
-use crate::service::retention::{Meter, Retained};
+use crate::service::retention::{Meter, Place, Retained};
 use crate::service::{Error, Service};
 
 use super::Upkeep;
 
 /// Commits of all policies in one round: each puts away fifty sessions at most, and their sub-sessions.
 const COMMITS_MAX: usize = 20;
+
+/// The same with those that take nothing: what they looked at is in use, or has parts that stay.
+const LOOKS_MAX: usize = 200;
 
 /// Namespaces that the store is asked for at once.
 const NAMESPACES_MAX: usize = 100;
@@ -28,18 +34,22 @@ pub struct Retention {
     service: Service,
     policies: Policies,
     interval: Duration,
+    /// Commits of one round that take something, and commits in all.
+    pace: [usize; 2],
     look: Mutex<Look>,
 }
 
 /// A look through all namespaces, over rounds.
 #[derive(Clone, Debug, Default)]
 struct Look {
-    /// When the next one begins.
-    due: Time,
+    /// When the next one begins: by a clock that nobody sets.
+    due: Option<Instant>,
     /// The namespace that was looked at last.
     after: Option<Namespace>,
-    /// Whether some namespace has more to do.
-    unfinished: bool,
+    /// Whether every namespace was looked at.
+    is_through: bool,
+    /// Those that have more to do, and where they go on.
+    left: BTreeMap<Namespace, Place>,
 }
 
 impl Retention {
@@ -49,8 +59,14 @@ impl Retention {
             service,
             policies,
             interval,
+            pace: [COMMITS_MAX, LOOKS_MAX],
             look: Mutex::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_pace(self, pace: [usize; 2]) -> Self {
+        Self { pace, ..self }
     }
 
     fn look(&self) -> std::sync::MutexGuard<'_, Look> {
@@ -60,41 +76,61 @@ impl Retention {
 
     /// Goes on with the look that is under way, or begins one if it is due.
     async fn round(&self, upkeep: &Upkeep, stop: &CancellationToken) -> Result<(), Error> {
-        if self.policies.are_off() || upkeep.clock.now() < self.look().due {
+        if self.policies.are_off() || self.look().due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
+        let [commits_left, looks_left] = self.pace;
         let mut meter = Meter {
-            commits_left: COMMITS_MAX,
+            commits_left,
+            looks_left,
             stop: stop.clone(),
         };
-        let mut from_start = self.look().after.is_none();
-        loop {
+        while !self.look().is_through {
             let after = self.look().after.clone();
             let namespaces = self.namespaces(upkeep, after.as_ref()).await?;
-            if namespaces.is_empty() {
-                let mut look = self.look();
-                let goes_on = std::mem::take(&mut look.unfinished) && after.is_some() && !from_start;
-                look.after = None;
-                if !goes_on {
-                    look.due = upkeep.clock.now().after(self.interval);
-                    return Ok(());
-                }
-                // What an earlier round had to leave comes now.
-                from_start = true;
-                continue;
-            }
+            self.look().is_through = namespaces.is_empty();
             for ns in namespaces {
-                let policy = self.policies.of(&ns);
-                // One that fails does not keep the others waiting: it comes again in the next look.
-                let done = self.service.retain(&ns, policy, &mut meter).await;
-                let mut look = self.look();
-                look.unfinished |= done.as_ref().map_or(true, |done| done.cut_short);
-                look.after = Some(ns.clone());
-                drop(look);
-                tell(&ns, &done?);
-                if meter.commits_left == 0 || stop.is_cancelled() {
+                self.look().after = Some(ns.clone());
+                self.one(&ns, None, &mut meter).await;
+                if meter.is_spent() {
                     return Ok(());
                 }
+            }
+        }
+        // What earlier rounds had to leave comes now.
+        let left = self.look().left.clone();
+        for (ns, place) in left {
+            self.one(&ns, Some(place), &mut meter).await;
+            if meter.is_spent() {
+                return Ok(());
+            }
+        }
+        let mut look = self.look();
+        if look.left.is_empty() {
+            *look = Look {
+                due: Some(Instant::now() + self.interval),
+                ..Look::default()
+            };
+        }
+        Ok(())
+    }
+
+    /// Looks at one namespace. One that fails does not keep the others waiting: it comes again in the next look.
+    async fn one(&self, ns: &Namespace, from: Option<Place>, meter: &mut Meter) {
+        let done = self.service.retain(ns, self.policies.of(ns), from, meter).await;
+        match done {
+            Ok(done) => {
+                tell(ns, &done);
+                let mut look = self.look();
+                match done.left {
+                    Some(place) => drop(look.left.insert(ns.clone(), place)),
+                    None => drop(look.left.remove(ns)),
+                }
+            }
+            Err(error) => {
+                self.look().left.remove(ns);
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(namespace = %ns, error, "retention failed, and will try again");
             }
         }
     }
@@ -135,9 +171,10 @@ fn tell(ns: &Namespace, done: &Retained) {
     let Retained {
         archived,
         deleted,
-        cut_short,
+        left,
     } = done;
     if archived + deleted > 0 {
-        tracing::info!(namespace = %ns, archived, deleted, more = cut_short, "retention");
+        let more = left.is_some();
+        tracing::info!(namespace = %ns, archived, deleted, more, "retention");
     }
 }

@@ -20,6 +20,8 @@ use crate::store::sqlite::Sqlite;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
+mod clocks;
+mod imports;
 mod retention;
 
 /// A clock that stands until it is moved.

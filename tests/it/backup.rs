@@ -10,6 +10,7 @@ use crate::support::build::{asks, assistant, entry, says, user};
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{self, Thread};
 use crate::support::server::Setup;
+use crate::support::transfer::exported;
 use crate::support::{Client, Code, Server, refused, until};
 
 /// Runs a command on a data folder.
@@ -43,6 +44,21 @@ async fn restored(file: &Path) -> Server {
     let mut server = server;
     server.restart().await;
     server
+}
+
+impl Client {
+    /// A fork from the start on, in which is spoken.
+    async fn forked_as(&self, source: &str, id: &str) {
+        let request = pb::ForkSessionRequest {
+            session_id: source.into(),
+            point: Some(Point::UserMessageIndex(0)),
+            new_session_id: Some(id.into()),
+            ..Default::default()
+        };
+        self.fork_session(request).await.unwrap();
+        let said = vec![entry(user("again")), entry(assistant("so"))];
+        self.append(id, said).await;
+    }
 }
 
 async fn talk(client: &Client, id: &str) {
@@ -155,6 +171,14 @@ async fn one_damaged_session_hides_no_other() {
         for id in ["a", "b", "c"] {
             talk(&client, id).await;
         }
+        let part = pb::Session {
+            session_id: "part-of-b".into(),
+            parent_session_id: "b".into(),
+            ..Default::default()
+        };
+        client.create(part).await;
+        client.forked_as("b", "fork-of-b").await;
+        client.forked_as("fork-of-b", "fork-of-fork").await;
         server.stop().await;
         let changed = Connection::open(server.data().join("sessiond.db"))
             .unwrap()
@@ -191,10 +215,14 @@ async fn looks_damaged(client: &Client, damaged: Damaged, sql: &str) {
     let mut listed: Vec<_> = client.listed(pb::ListSessionsRequest::default()).await;
     listed.sort_by(|a, b| a.session_id.cmp(&b.session_id));
     let listed: Vec<_> = listed.iter().map(|session| session.session_id.as_str()).collect();
+    let of_b = ["fork-of-b", "fork-of-fork", "part-of-b"];
     match damaged {
-        Damaged::Row => assert_eq!(listed, ["a", "c"], "{sql}"),
-        Damaged::Entry => assert_eq!(listed, ["a", "b", "c"], "{sql}"),
+        Damaged::Row => assert_eq!(listed[..2], ["a", "c"], "{sql}"),
+        Damaged::Entry => assert_eq!(listed[..3], ["a", "b", "c"], "{sql}"),
     }
+    assert_eq!(listed[listed.len() - 3..], of_b, "{sql}");
+    in_trees(client, damaged, sql).await;
+    elsewhere(client, sql).await;
     for id in ["a", "c"] {
         assert_eq!(client.messages(id).await.len(), 2, "{sql}");
     }
@@ -233,6 +261,105 @@ async fn looks_damaged(client: &Client, damaged: Damaged, sql: &str) {
         dry_run: true,
         ..Default::default()
     };
-    let pruned = client.prune_sessions(prune).await.unwrap();
+    let pruned = client.prune_sessions(prune.clone()).await.unwrap();
     assert_eq!(pruned.count, listed.len() as u64, "{sql}");
+}
+
+/// Whoever stands above, beside or below it is shown, a page after the other.
+async fn in_trees(client: &Client, damaged: Damaged, sql: &str) {
+    for page_size in [1, 50] {
+        for (asked, ids) in [
+            ("fork-of-b", &["b", "fork-of-b", "fork-of-fork"][..]),
+            ("fork-of-fork", &["b", "fork-of-b", "fork-of-fork"]),
+            ("part-of-b", &["b", "part-of-b"]),
+        ] {
+            let mut request = pb::GetSessionTreeRequest {
+                session_id: asked.into(),
+                page_size,
+                ..Default::default()
+            };
+            let mut nodes = Vec::new();
+            loop {
+                let page = client.get_session_tree(request.clone()).await.unwrap();
+                nodes.extend(page.nodes);
+                if page.next_page_token.is_empty() {
+                    break;
+                }
+                request.page_token = page.next_page_token;
+            }
+            let shown: Vec<_> = nodes.iter().map(|node| node.session_id.as_str()).collect();
+            assert_eq!(shown, ids, "{sql}: {asked}, {page_size} a page");
+            let known = nodes[0].message_count > 0;
+            assert_eq!(known, damaged == Damaged::Entry, "{sql}");
+        }
+    }
+}
+
+/// What a healthy session can do beside it.
+async fn elsewhere(client: &Client, sql: &str) {
+    let mut reader = client.reader("a").await;
+    reader.until(|reader| reader.entries.len() == 2).await;
+    let text = exported(client, "c", pb::ExportFormat::Jsonl, false).await;
+    assert_eq!(text.lines().count(), 3, "{sql}");
+}
+
+#[tokio::test]
+async fn a_damaged_session_is_pruned_by_nobody_and_holds_up_nobody() {
+    for sql in [
+        "UPDATE sessions SET profile = '{' WHERE session_id = 'b'",
+        "UPDATE sessions SET tally = x'00' WHERE session_id = 'b'",
+    ] {
+        for by_policy in [false, true] {
+            let mut server = Server::start().await;
+            let client = server.client().await;
+            for id in ["a", "b", "c"] {
+                talk(&client, id).await;
+            }
+            let part = pb::Session {
+                session_id: "part-of-b".into(),
+                parent_session_id: "b".into(),
+                ..Default::default()
+            };
+            client.create(part).await;
+            // What it is a part of goes, and it with that: not if it cannot be read.
+            let changed = "UPDATE sessions SET parent = 'c' WHERE session_id = 'b'";
+            server.stop().await;
+            let conn = Connection::open(server.data().join("sessiond.db")).unwrap();
+            for sql in [changed, sql] {
+                assert_eq!(conn.execute(sql, ()).unwrap(), 1, "{sql}");
+            }
+            drop(conn);
+            if by_policy {
+                let path = server.folder().join("config.toml");
+                let policy = "[upkeep]\ninterval_s = 1\n[retention]\ninterval_s = 1\nkeep_per_workspace = 1\narchive_first = false\n";
+                std::fs::write(&path, policy).unwrap();
+                server = server.with(Setup {
+                    arguments: vec!["--config".to_owned(), path.display().to_string()],
+                    ..Setup::default()
+                });
+            }
+            server.restart().await;
+            let client = server.client_of(&client).await;
+            if !by_policy {
+                let prune = pb::PruneSessionsRequest {
+                    older_than: Some(prost_types::Duration::default()),
+                    action: pb::PruneAction::Delete.into(),
+                    ..Default::default()
+                };
+                let pruned = client.prune_sessions(prune).await.unwrap();
+                assert_eq!(pruned.session_ids.len(), 2, "{sql}: {pruned:?}");
+            }
+            until("what can be read goes", async || {
+                let deleted = async |id: &str| client.session(id).await.state() == pb::SessionState::Deleted;
+                (deleted("a").await).then_some(())
+            })
+            .await;
+            assert_eq!(
+                client.session("c").await.state(),
+                pb::SessionState::Active,
+                "{sql}"
+            );
+            refused(client.session_or("b").await, Code::DataLoss, "DATA_CORRUPT");
+        }
+    }
 }

@@ -55,6 +55,10 @@ impl From<&Node> for pb::SessionNode {
                 state: pb::SessionState::Deleted.into(),
                 ..Self::default()
             },
+            Node::Unread(id) => Self {
+                session_id: id.to_string(),
+                ..Self::default()
+            },
         }
     }
 }

@@ -91,6 +91,7 @@ fn profile(facts: &Facts, ns: &Namespace, source: &Session, fork: &Fork, now: Ti
         incomplete_turn: false,
         create_time: now,
         archive_time: None,
+        arrival: None,
         deletion: None,
     }
 }

@@ -143,6 +143,7 @@ fn extended(
     let restored = &imported.restored;
     let profile = Profile {
         incomplete_turn: restored.incomplete_turn,
+        arrival: Some(now),
         ..used(Profile::clone(&after.profile), &after.tip.tally, restored.usage)
     };
     let same = profile == *session.profile;
@@ -243,6 +244,7 @@ fn plain(imported: &Imported, now: Time) -> Profile {
         incomplete_turn: false,
         create_time: now,
         archive_time: None,
+        arrival: Some(now),
         deletion: None,
     }
 }

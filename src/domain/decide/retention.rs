@@ -19,7 +19,8 @@ pub(super) fn prune(facts: &Facts, ns: &Namespace, prune: &Prune, now: Time) -> 
     let mut taken: Vec<SessionId> = Vec::new();
     let mut known: HashSet<&SessionId> = HashSet::new();
     let mut effects = Vec::new();
-    for found in &prune.found {
+    let (reached, left) = prune.reach(|id| facts.family(ns, id).map_or(0, Vec::len));
+    for found in reached {
         let Some(session) = facts.session(ns, &found.id).flatten() else {
             continue;
         };
@@ -64,6 +65,7 @@ pub(super) fn prune(facts: &Facts, ns: &Namespace, prune: &Prune, now: Time) -> 
         Outcome::Pruned {
             sessions: taken,
             count,
+            left: left.into_iter().map(|found| found.id.clone()).collect(),
         },
     ))
 }

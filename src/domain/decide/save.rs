@@ -362,6 +362,7 @@ fn profile_of(thread: &Thread, title: Option<&Title>, now: Time) -> Profile {
         incomplete_turn: false,
         create_time: now,
         archive_time: None,
+        arrival: None,
         deletion: None,
     }
 }

@@ -34,7 +34,14 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &SessionCommand, no
         SessionCommand::Prune(prune) => retention::prune(facts, ns, prune, now),
         SessionCommand::Pruned { sessions, count } => {
             let (sessions, count) = (sessions.clone(), *count);
-            Ok((Vec::new(), Outcome::Pruned { sessions, count }))
+            Ok((
+                Vec::new(),
+                Outcome::Pruned {
+                    sessions,
+                    count,
+                    left: Vec::new(),
+                },
+            ))
         }
         SessionCommand::Import(import) => import::import(facts, ns, import, now),
     }
@@ -128,6 +135,7 @@ fn create(facts: &Facts, ns: &Namespace, id: &SessionId, log: LogId, draft: &Dra
         incomplete_turn: false,
         create_time: now,
         archive_time: archived.then_some(now),
+        arrival: None,
         deletion: None,
     };
     let session = Session {

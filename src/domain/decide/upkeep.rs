@@ -8,7 +8,8 @@ use crate::domain::effect::Effect;
 use crate::domain::entry::Entry;
 use crate::domain::error::Refusal;
 use crate::domain::facts::{Facts, References};
-use crate::domain::id::{LogId, Namespace, Seq, SessionId};
+use crate::domain::id::{LogId, Namespace, Revision, Seq, SessionId};
+use crate::domain::limits::{PAST_HEAD_LIFE, STAGING_LIFE};
 use crate::domain::outcome::{More, Outcome};
 use crate::domain::path::{Log, Tip, originals};
 use crate::domain::proposal::UpkeepCommand;
@@ -20,18 +21,33 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &UpkeepCommand, now
     let effects = match command {
         UpkeepCommand::ExpireReceipts { before } => vec![Effect::DropReceipts { before: *before }],
         UpkeepCommand::ExpireResumes { before } => vec![Effect::DropResumes { before: *before }],
-        UpkeepCommand::ExpireHead { session, revision } => vec![Effect::DropPastHeads {
-            namespace: ns.clone(),
-            session: session.clone(),
-            revision: Some(*revision),
-            time: now,
-        }],
+        UpkeepCommand::ExpireHead { session, revision } => expire_head(facts, ns, session, *revision, now),
         UpkeepCommand::Purge { session } => purge(facts, ns, session, now),
         UpkeepCommand::Stage { log, after, entries } => stage(facts, log, *after, entries, now)?,
         UpkeepCommand::Compact { session, from, to } => compact(facts, ns, session, *from, to, now)?,
         UpkeepCommand::Sweep { log } => return Ok(sweep(facts, *log, now)),
     };
     Ok((effects, Outcome::Kept { more: More::Done }))
+}
+
+/// Forgets a head that was left long enough ago. The session may have been made anew since it was found, and have left
+/// another head at the same revision.
+fn expire_head(
+    facts: &Facts,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Revision,
+    now: Time,
+) -> Vec<Effect> {
+    match facts.past_head(ns, session, revision).flatten() {
+        Some(head) if head.time < now.before(PAST_HEAD_LIFE) => vec![Effect::DropPastHeads {
+            namespace: ns.clone(),
+            session: session.clone(),
+            revision: Some(revision),
+            time: now,
+        }],
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// Removes a deleted session whose time has come; one that was restored meanwhile stays.
@@ -136,17 +152,22 @@ fn marked_anew(facts: &Facts, session: &Session, to: &Log) -> Option<Thread> {
     Some(thread)
 }
 
-/// Removes what nobody names, bounded rows a commit; of a log that only other logs' paths name, what
+/// Removes what nobody names and was not said to be wanted lately, bounded rows a commit; of a log that only other logs' paths name, what
 /// lies behind the last cut, and what it alone keeps by its own path: a copy may stand in its place.
 fn sweep(facts: &Facts, id: LogId, now: Time) -> (Vec<Effect>, Outcome) {
     let References {
         named,
         inherited_to,
         last,
+        loose,
     } = facts.references(id);
     let done = |effects| (effects, Outcome::Kept { more: More::Done });
     if named {
         return done(vec![Effect::Fasten(id)]);
+    }
+    // Somebody is staging it, and has said so since it was found.
+    if loose.is_none_or(|since| since > now.before(STAGING_LIFE)) {
+        return done(Vec::new());
     }
     let keep = inherited_to.unwrap_or(Seq::ZERO);
     if last > keep {

@@ -67,6 +67,7 @@ fn profile() -> Profile {
         incomplete_turn: true,
         create_time: Time(1_700_000_000_123_456_789),
         archive_time: Some(Time(5)),
+        arrival: None,
         deletion: None,
     }
 }

@@ -15,7 +15,16 @@ pub(in crate::service) struct Turns([Mutex<()>; QUEUES]);
 impl Turns {
     /// Waits until nobody else has the turn of this namespace.
     pub(in crate::service) async fn turn(&self, ns: &Namespace) -> MutexGuard<'_, ()> {
+        self.queue(ns).lock().await
+    }
+
+    /// The turn of this namespace, if nobody has it.
+    pub(in crate::service) fn try_turn(&self, ns: &Namespace) -> Option<MutexGuard<'_, ()>> {
+        self.queue(ns).try_lock().ok()
+    }
+
+    fn queue(&self, ns: &Namespace) -> &Mutex<()> {
         let [first, ..] = body::digest(ns.as_str().as_bytes()).0;
-        self.0[usize::from(first) % QUEUES].lock().await
+        &self.0[usize::from(first) % QUEUES]
     }
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::body;
 use crate::domain::id::Source;
 use crate::domain::limits::{
     COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, IMPORT_COMMIT_SESSIONS_MAX, IMPORT_PROBLEMS_MAX,
-    IMPORT_SESSIONS_MAX,
+    IMPORT_SESSIONS_MAX, STAGING_RENEWED_EVERY,
 };
 use crate::domain::outcome::{Imports, Problem};
-use crate::domain::proposal::{self, SessionCommand};
+use crate::domain::proposal::{self, SessionCommand, Written};
 use crate::domain::session::{State, workspace};
 use crate::domain::{
     Command, Digest, Limits, Namespace, NewEntry, Noun, Outcome, Refusal, Request, Session, SessionId,
@@ -24,6 +25,7 @@ use crate::formats::jsonl::{self, EntryRead, Head, Read};
 use crate::formats::lines::{Line, Lines};
 use crate::store;
 
+use super::super::staging;
 use super::super::{Call, Error, Service, mismatched};
 use super::section::{Ended, Section, Taken, Target};
 use super::{Import, Imported, Named};
@@ -57,8 +59,16 @@ impl Service {
             None => false,
         };
         let mut importer = Importer::new(self, &ns, import);
-        while let Some(piece) = pieces.next().await {
-            let mut piece = piece?;
+        loop {
+            let piece = match timeout(STAGING_RENEWED_EVERY, pieces.next()).await {
+                Ok(Some(piece)) => Some(piece?),
+                Ok(None) => break,
+                Err(_) => None,
+            };
+            importer.renew().await?;
+            let Some(mut piece) = piece else {
+                continue;
+            };
             if let Some(print) = &mut print {
                 print.update(&piece);
             }
@@ -119,6 +129,8 @@ struct Importer<'a> {
     ready: Vec<proposal::Imported>,
     ready_ids: HashSet<SessionId>,
     ready_sources: HashSet<Source>,
+    /// When what is staged was last said to be wanted.
+    renewed: Instant,
     /// Entries and bytes that the commit carries.
     carried: (usize, usize),
     sum: Imports,
@@ -136,6 +148,7 @@ impl<'a> Importer<'a> {
             ready: Vec::new(),
             ready_ids: HashSet::new(),
             ready_sources: HashSet::new(),
+            renewed: Instant::now(),
             carried: (0, 0),
             sum: Imports::default(),
         }
@@ -296,6 +309,25 @@ impl<'a> Importer<'a> {
             self.ready_ids.insert(id);
             self.ready_sources.extend(source);
         }
+        Ok(())
+    }
+
+    /// Says that what is staged is still wanted, if that was not said for a while: nobody knows how long the rest takes
+    /// to come in.
+    async fn renew(&mut self) -> Result<(), Error> {
+        if self.renewed.elapsed() < STAGING_RENEWED_EVERY {
+            return Ok(());
+        }
+        for imported in &self.ready {
+            match &imported.written {
+                Written::Inline { .. } => {}
+                Written::Staged { tip, .. } => staging::renew(self.service, self.namespace, tip).await?,
+            }
+        }
+        if let Some(section) = &self.section {
+            section.renew().await?;
+        }
+        self.renewed = Instant::now();
         Ok(())
     }
 

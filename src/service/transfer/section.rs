@@ -194,6 +194,14 @@ impl<'a> Section<'a> {
         Ok(())
     }
 
+    /// Says that what of it is staged is still wanted.
+    pub(super) async fn renew(&self) -> Result<(), Error> {
+        match &self.state {
+            State::Comparing(_) => Ok(()),
+            State::Writing(writing) => writing.1.renew().await,
+        }
+    }
+
     /// The session is whole. What of it is to come with the command has to fit into `room`, entries and bytes.
     pub(super) async fn end(mut self, room: (usize, usize)) -> Result<Ended, Error> {
         self.write_batch().await?;

@@ -117,6 +117,7 @@ pub(crate) async fn past_heads_are_forked(backend: &impl Backend) {
         session: f::session("s"),
         revision: before.revision,
     };
+    desk.pass(PAST_HEAD_LIFE);
     desk.done(f::to_upkeep(expire)).await;
     let refusal = desk.refused(forked(late)).await;
     assert_eq!(refusal, Refusal::no_revision(&f::session("s"), before.revision));
@@ -180,7 +181,7 @@ pub(crate) async fn a_tree_is_walked(backend: &impl Backend) {
         async move {
             let children = store.children(&ns, &id, after.as_ref(), rows).await;
             let children = children.expect("they can be read").into_iter();
-            let named = children.map(|child| (child.session.id.to_string(), child.has_children));
+            let named = children.map(|child| (child.id.to_string(), child.has_children));
             named.collect::<Vec<_>>()
         }
     };

@@ -117,6 +117,12 @@ pub(crate) async fn keep_their_logs_until_they_expire(backend: &impl Backend) {
         .expect("they can be read");
     assert!(chores.contains(&chore));
     desk.done(expiring(second.revision)).await;
+    assert!(
+        found(&desk, second.revision).await.is_some(),
+        "it is looked at again"
+    );
+    desk.pass(PAST_HEAD_LIFE);
+    desk.done(expiring(second.revision)).await;
     assert_eq!(found(&desk, second.revision).await, None);
     let desk = desk.restarted(backend).await;
     desk.pass(STAGING_LIFE);

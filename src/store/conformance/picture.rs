@@ -134,7 +134,7 @@ impl Picture {
             self.past_heads.extend(heads);
             let children = store.children(ns, &session.id, None, ALL.rows).await;
             let children = children.expect("children").into_iter();
-            let children = children.map(|child| (child.session.id.clone(), child.has_children));
+            let children = children.map(|child| (child.id.clone(), child.has_children));
             self.children.push(children.collect());
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::fixture as f;
+use crate::domain::limits::PRUNE_MEMBERS_MAX;
 use crate::domain::proposal::{Deletion, Found, Prune, SessionCommand, ThreadCommand};
 use crate::domain::retention::{Action, Rule};
 use crate::domain::session::{Draft, State};
@@ -24,6 +25,7 @@ fn rule(action: Action) -> Rule {
         states: vec![State::Active],
         takes_starred: false,
         before: None,
+        arrived_before: None,
     }
 }
 
@@ -40,7 +42,7 @@ pub(crate) async fn pruning(desk: &Desk, action: Action, ids: &[&str]) -> Propos
 }
 
 fn taken(outcome: Outcome) -> Vec<String> {
-    let Outcome::Pruned { sessions, count } = outcome else {
+    let Outcome::Pruned { sessions, count, .. } = outcome else {
         panic!("not pruned: {outcome:?}")
     };
     assert_eq!(sessions.len() as u64, count);
@@ -133,6 +135,7 @@ pub(crate) async fn is_written_down_for_retries(backend: &impl Backend) {
     let outcome = Outcome::Pruned {
         sessions: sessions.clone(),
         count: 5_000,
+        left: Vec::new(),
     };
     let record = SessionCommand::Pruned {
         sessions,
@@ -171,5 +174,56 @@ pub(crate) async fn knows_the_namespaces(backend: &impl Backend) {
         let names = desk.store.namespaces(after.as_ref(), rows).await.expect("listed");
         let names: Vec<_> = names.iter().map(Namespace::as_str).collect();
         assert_eq!(names, found, "{rows} after {after:?}");
+    }
+}
+
+/// A commit looks at so many sub-sessions, and leaves the rest to the next.
+pub(crate) async fn comes_in_bounded_commits(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    let roots = ["a", "b", "c"];
+    let members = PRUNE_MEMBERS_MAX / 2;
+    for root in roots {
+        desk.create(root).await;
+        for at in 0..members {
+            let draft = Draft {
+                parent: Some(f::session(root)),
+                ..Draft::default()
+            };
+            desk.create_as(&format!("{root}{at}"), draft).await;
+        }
+    }
+    let proposal = pruning(&desk, DELETE, &roots).await;
+    let Outcome::Pruned { count, left, .. } = desk.done(proposal).await.outcome else {
+        panic!("not pruned")
+    };
+    assert_eq!((count, left), (2 * (members as u64 + 1), vec![f::session("c")]));
+    assert_eq!(desk.session("c").await.profile.state, State::Active);
+    let proposal = pruning(&desk, DELETE, &["c"]).await;
+    assert_eq!(taken(desk.done(proposal).await.outcome).len(), members + 1);
+}
+
+/// Whatever was found first, a sub-session goes with what it is a part of, and comes back with it.
+pub(crate) async fn undoing_it_brings_all_back(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    let family = [("root", None), ("part", Some("root")), ("detail", Some("part"))];
+    for (id, parent) in family {
+        let parent = parent.map(f::session);
+        let draft = Draft {
+            parent,
+            ..Draft::default()
+        };
+        desk.create_as(id, draft).await;
+    }
+    let proposal = pruning(&desk, DELETE, &["detail", "part", "root"]).await;
+    assert_eq!(
+        taken(desk.done(proposal).await.outcome),
+        ["detail", "part", "root"]
+    );
+    let undelete = SessionCommand::Undelete {
+        id: f::session("root"),
+    };
+    desk.done(f::to_session(undelete)).await;
+    for (id, _) in family {
+        assert_eq!(desk.session(id).await.profile.state, State::Active, "{id}");
     }
 }

@@ -94,12 +94,35 @@ pub(crate) async fn unpublished_logs_are_swept(backend: &impl Backend) {
     assert_eq!(desk.refused(f::to_upkeep(late)).await, Refusal::StagingLost);
 }
 
+/// Who is still at it says so with a command that stages nothing more.
+pub(crate) async fn renewed_logs_are_not_swept(backend: &impl Backend) {
+    let desk = Desk::at(backend).await;
+    let tip = desk.stage(None, &events("e", 20), 10).await;
+    desk.pass(STAGING_LIFE);
+    assert_eq!(desk.chores().await, [Chore::Sweep(tip.log.id)]);
+    let renewed = || {
+        let (_, more) = staging(&tip, &[]);
+        f::to_upkeep(more)
+    };
+    desk.done(renewed()).await;
+    // The sweep was found before.
+    let kept = desk.done(sweeping(tip.log.id)).await.outcome;
+    assert_eq!(kept, Outcome::Kept { more: More::Done });
+    assert_eq!(own(&desk, tip.log.id).await.len(), 20);
+    assert_eq!(desk.chores().await, []);
+    let desk = desk.restarted(backend).await;
+    desk.pass(STAGING_LIFE);
+    tidied(&desk).await;
+    assert_eq!(desk.refused(renewed()).await, Refusal::StagingLost);
+}
+
 pub(crate) async fn sweeps_are_bounded_by_bytes(backend: &impl Backend) {
     let desk = Desk::at(backend).await;
     let large = |at: usize| f::with_body(f::event(&format!("e{at}")), vec![7; SWEEP_BYTES_MAX / 3]);
     let mut entries: Vec<NewEntry> = (0..4).map(large).collect();
     entries.push(f::with_body(f::event("huge"), vec![7; 2 * SWEEP_BYTES_MAX]));
     let tip = desk.stage(None, &entries, 5).await;
+    desk.pass(STAGING_LIFE);
     for left in [4, 1, 0] {
         desk.done(sweeping(tip.log.id)).await;
         assert_eq!(own(&desk, tip.log.id).await.len(), left, "one row at least");

@@ -78,7 +78,8 @@ impl Tables {
             .values()
             .filter(|session| below(id, session) && after.is_none_or(|after| session.id > *after));
         let child = |session: &Arc<Session>| Child {
-            session: session.clone(),
+            id: session.id.clone(),
+            session: Some(session.clone()),
             has_children: self.sessions.values().any(|other| below(&session.id, other)),
         };
         later.take(rows).map(child).collect()

@@ -305,6 +305,7 @@ impl Tables {
             named: heads || threads || self.names(id),
             inherited_to: parts.map(|part| part.to).max(),
             last: entries.max(items).max(turns).unwrap_or(Seq::ZERO),
+            loose: self.loose.get(&id).copied(),
         }
     }
 

@@ -172,7 +172,8 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 kept: kept.0,
                 removed: *removed,
             },
-            Outcome::Pruned { sessions, count } => Self::Pruned {
+            // A commit that leaves some is never recorded.
+            Outcome::Pruned { sessions, count, .. } => Self::Pruned {
                 sessions: sessions.iter().map(SessionId::as_str).collect(),
                 count: *count,
             },
@@ -284,7 +285,12 @@ impl TryFrom<Stored<'_>> for Outcome {
             },
             Stored::Pruned { sessions, count } => {
                 let sessions = sessions.into_iter().map(session).collect::<Result<_, _>>()?;
-                Self::Pruned { sessions, count }
+                let left = Vec::new();
+                Self::Pruned {
+                    sessions,
+                    count,
+                    left,
+                }
             }
             Stored::Imported {
                 sessions,
@@ -380,6 +386,7 @@ mod tests {
             Outcome::Pruned {
                 sessions: vec![session.clone(), session.clone()],
                 count: 1_000_000,
+                left: Vec::new(),
             },
             Outcome::Forked {
                 session: session.clone(),

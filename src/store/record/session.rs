@@ -71,6 +71,8 @@ pub(super) struct Rest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     archive_time: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrival: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     deletion: Option<DeletionRest>,
 }
 
@@ -204,6 +206,7 @@ impl SessionRow<'_> {
             incomplete_turn: rest.incomplete_turn,
             create_time: Time(self.create_time),
             archive_time: rest.archive_time.map(Time),
+            arrival: rest.arrival.map(Time),
             deletion,
         })
     }
@@ -236,6 +239,7 @@ impl From<&Profile> for Rest {
             inherited_cost_micros: profile.inherited_cost_micros,
             incomplete_turn: profile.incomplete_turn,
             archive_time: profile.archive_time.map(|time| time.0),
+            arrival: profile.arrival.map(|time| time.0),
             deletion: profile.deletion.as_ref().map(|deletion| DeletionRest {
                 time: deletion.time.0,
                 root: deletion.root.to_string(),

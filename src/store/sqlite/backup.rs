@@ -128,8 +128,14 @@ impl Partial {
         name.push(file.file_name().unwrap_or_default());
         name.push(format!(".{}.partial", std::process::id()));
         let path = folder(file).join(name);
-        let made = open::private_file().open(&path);
-        let made = made.and_then(|made| made.set_len(0));
+        // What is there may be another name of a finished backup, which a process of the same number had no time to take
+        // back, or lead anywhere: it goes, and is not written to.
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("removing", &path)(error)),
+        }
+        let made = open::private_file().create_new(true).open(&path);
         made.map_err(failed("making", &path))?;
         Ok(Self(path))
     }

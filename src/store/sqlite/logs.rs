@@ -43,21 +43,23 @@ pub(super) fn references(conn: &Connection, id: LogId) -> Result<References, Err
         (SELECT max(to_seq) FROM log_edges WHERE part_log = ?1), \
         max(ifnull((SELECT max(seq) FROM entries WHERE log = ?1), 0), \
             ifnull((SELECT max(seq) FROM items WHERE journal = ?1), 0), \
-            ifnull((SELECT max(number) FROM turns WHERE journal = ?1), 0))";
+            ifnull((SELECT max(number) FROM turns WHERE journal = ?1), 0)), \
+        (SELECT since FROM loose WHERE log = ?1)";
     let columns = conn
         .prepare_cached(sql)
         .and_then(|mut statement| {
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             statement.query_row([id.0.as_bytes()], row)
         })
         .map_err(failed("looking who names a log"))?;
-    let (named, inherited_to, last): (bool, Option<i64>, i64) = columns;
+    let (named, inherited_to, last, loose): (bool, Option<i64>, i64, Option<i64>) = columns;
     let seq = |column| number(column).map(Seq);
     let references = || -> Result<References, Damage> {
         Ok(References {
             named,
             inherited_to: inherited_to.map(seq).transpose()?,
             last: seq(last)?,
+            loose: loose.map(Time),
         })
     };
     references().map_err(|damage| Error::corrupt(format!("log {id}"), damage))

@@ -38,6 +38,10 @@ pub(super) const STATEMENTS_KEPT: usize = 128;
 /// Bytes of a database file that tell what it is.
 const HEADER_BYTES: u64 = 100;
 
+pub(super) use beside::beside;
+
+mod beside;
+
 /// Why a directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -171,45 +175,64 @@ pub(super) fn reader(file: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
         let conn = Connection::open_with_flags(file, flags)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-        // A list that is sorted needs no disk: it works when that is full, too.
-        conn.pragma_update(None, "temp_store", "MEMORY")?;
-        conn.pragma_update(None, "query_only", true)?;
+        prepare_reader(&conn)?;
         Ok(conn)
     };
     open().map_err(|source| failure("opening a reader", source))
 }
 
-/// A connection that reads what lies in `dir` beside whoever has it: it takes no lock, makes no file, and is refused
-/// what is not for this program.
-pub(super) fn beside(dir: &Path) -> Result<Connection, OpenError> {
-    let file = dir.join(DATABASE);
-    if !file.exists() {
-        return Err(OpenError::Missing { file });
-    }
-    check_header(&file)?;
-    let conn = reader(&file)?;
-    let number = |name| {
-        conn.pragma_query_value(None, name, |row| row.get(0))
-            .map_err(|source| failure("reading the schema's version", source))
-    };
-    judge_version(&file, number("application_id")?, number("user_version")?)?;
-    Ok(conn)
+fn prepare_reader(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    // A list that is sorted needs no disk: it works when that is full, too.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "query_only", true)
 }
 
-/// Whether `file` is one that a process which has `dir` works with.
+/// The search index of a directory, read; `None`: there is none.
+pub(super) fn index_beside(dir: &Path) -> Result<Option<Connection>, OpenError> {
+    let file = dir.join(INDEX);
+    file.exists().then(|| reader(&file)).transpose()
+}
+
+/// Whether `file` is one that a process which has `dir` works with, by whatever name.
 pub(super) fn is_own(dir: &Path, file: &Path) -> bool {
-    let folder = |path: &Path| path.canonicalize().ok();
+    // What lies beside a database that is linked to lies beside what the link leads to.
+    let names = [dir.join(DATABASE), dir.join(INDEX), dir.join(LOCK)];
+    let resolved = names.iter().filter_map(|name| name.canonicalize().ok());
+    let Some((folder, name)) = place(file) else {
+        return false;
+    };
+    let mut own = names
+        .iter()
+        .cloned()
+        .chain(resolved)
+        .filter_map(|own| place(&own));
+    let is_named = own.any(|(beside, own)| beside == folder && name.starts_with(&own));
+    is_named || names.iter().any(|own| is_same(own, file))
+}
+
+/// The folder and the name of a file, which need not be there.
+fn place(file: &Path) -> Option<(PathBuf, String)> {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = folder(parent.unwrap_or(Path::new(".")));
-    let beside = parent.is_some() && parent == folder(dir);
-    let name = file
-        .file_name()
-        .and_then(std::ffi::OsStr::to_str)
-        .unwrap_or_default();
-    beside && (name.starts_with(DATABASE) || name.starts_with(INDEX) || name == LOCK)
+    let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    Some((folder, file.file_name()?.to_string_lossy().into_owned()))
+}
+
+/// Whether two names lead to one file.
+#[cfg(unix)]
+fn is_same(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    id(one).is_some_and(|one| Some(one) == id(other))
+}
+
+/// Whether two names lead to one file.
+#[cfg(not(unix))]
+fn is_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.canonicalize().ok();
+    id(one).is_some_and(|one| Some(one) == id(other))
 }
 
 /// Refuses what is not for this program by the file's first bytes, before SQLite opens it and writes.

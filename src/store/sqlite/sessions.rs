@@ -27,6 +27,15 @@ pub(super) fn session(
     ns: &Namespace,
     id: &SessionId,
 ) -> Result<Option<Arc<Session>>, Error> {
+    let Some(mut session) = one(conn, ns, id)? else {
+        return Ok(None);
+    };
+    add_texts(conn, &mut session)?;
+    Ok(Some(Arc::new(session)))
+}
+
+/// A session, its texts left empty.
+fn one(conn: &Connection, ns: &Namespace, id: &SessionId) -> Result<Option<Session>, Error> {
     let failed = failed("reading a session");
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE namespace = ?1 AND session_id = ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
@@ -34,9 +43,7 @@ pub(super) fn session(
     let Some(row) = rows.next().map_err(&failed)? else {
         return Ok(None);
     };
-    let mut session = read(conn, Columns(row))?;
-    add_texts(conn, &mut session)?;
-    Ok(Some(Arc::new(session)))
+    read(conn, Columns(row)).map(Some)
 }
 
 /// The session of a row, its texts left empty.
@@ -128,7 +135,8 @@ pub(super) fn family(conn: &Connection, ns: &Namespace, id: &SessionId) -> Resul
     Ok(family)
 }
 
-/// Sessions right below another one by id: its forks, and its sub-sessions. One that is damaged is left out.
+/// Sessions right below another one by id: its forks, and its sub-sessions. Indexes alone say which they are, so one
+/// that cannot be read is told by its id.
 pub(super) fn children(
     conn: &Connection,
     ns: &Namespace,
@@ -137,36 +145,75 @@ pub(super) fn children(
     rows_max: usize,
 ) -> Result<Vec<Child>, Error> {
     let failed = failed("reading a tree");
-    let below = "EXISTS (SELECT 1 FROM sessions AS s WHERE s.namespace = ?1 AND s.origin = c.session_id) \
-        OR EXISTS (SELECT 1 FROM sessions AS s WHERE s.namespace = ?1 AND s.parent = c.session_id \
-        AND s.origin IS NULL)";
-    let sql = format!(
-        "SELECT {COLUMNS}, {below} FROM sessions AS c INDEXED BY sessions_by_origin \
+    let sql = "SELECT session_id, 0 FROM sessions INDEXED BY sessions_by_origin \
          WHERE namespace = ?1 AND origin = ?2 AND session_id > ?3 \
-         UNION ALL SELECT {COLUMNS}, {below} FROM sessions AS c INDEXED BY sessions_by_parent \
-         WHERE namespace = ?1 AND parent = ?2 AND origin IS NULL AND session_id > ?3 ORDER BY session_id"
-    );
-    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
+         UNION ALL SELECT session_id, 1 FROM sessions INDEXED BY sessions_by_parent \
+         WHERE namespace = ?1 AND parent = ?2 AND session_id > ?3 ORDER BY session_id";
+    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
     let after = after.map_or("", SessionId::as_str);
     let mut rows = statement
         .query([ns.as_str(), id.as_str(), after])
         .map_err(&failed)?;
-    let mut children = Vec::new();
+    let mut children: Vec<Child> = Vec::new();
     while children.len() < rows_max
         && let Some(row) = rows.next().map_err(&failed)?
     {
-        match read(conn, Columns(row)) {
-            Ok(session) => children.push(Child {
-                session: Arc::new(session),
-                has_children: row.get(COLUMNS_COUNT).map_err(&failed)?,
-            }),
+        let columns = Columns(row);
+        let child = columns
+            .text(0)
+            .and_then(|id| Ok(SessionId::parse(id, "session_id")?));
+        let (child, by_parent) = match (child, columns.integer(1)) {
+            (Ok(child), Ok(by)) => (child, by == 1),
+            (Err(damage), _) | (_, Err(damage)) => {
+                tracing::error!(%damage, "a damaged row is left out of a tree");
+                continue;
+            }
+        };
+        // A fork that is a part of something, too, hangs below what it was forked from.
+        if by_parent && is_fork(conn, ns, &child) || children.last().is_some_and(|last| last.id == child) {
+            continue;
+        }
+        let session = match one(conn, ns, &child) {
+            Ok(Some(session)) => Some(Arc::new(session)),
+            Ok(None) => continue,
             Err(Error::Corrupt { row, reason }) => {
-                tracing::error!(row, reason, "a damaged row is left out of a list");
+                tracing::error!(row, reason, "a damaged session is an id alone in a tree");
+                None
             }
             Err(error) => return Err(error),
-        }
+        };
+        children.push(Child {
+            has_children: has_children(conn, ns, &child)?,
+            id: child,
+            session,
+        });
     }
     Ok(children)
+}
+
+/// Whether a session has an origin; one of which that cannot be read is shown wherever it may hang.
+fn is_fork(conn: &Connection, ns: &Namespace, id: &SessionId) -> bool {
+    let sql = "SELECT origin IS NOT NULL FROM sessions WHERE namespace = ?1 AND session_id = ?2";
+    let found = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([ns.as_str(), id.as_str()], |row| row.get(0)));
+    found.unwrap_or(false)
+}
+
+/// Whether anything hangs below a session; where that cannot be read, it is looked for.
+fn has_children(conn: &Connection, ns: &Namespace, id: &SessionId) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_by_origin \
+            WHERE namespace = ?1 AND origin = ?2) \
+        OR EXISTS (SELECT 1 FROM sessions INDEXED BY sessions_by_parent \
+            WHERE namespace = ?1 AND parent = ?2 AND origin IS NULL)";
+    let found = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([ns.as_str(), id.as_str()], |row| row.get(0)))
+        .map_err(failed("reading a tree"));
+    match found {
+        Err(Error::Corrupt { .. }) => Ok(true),
+        other => other,
+    }
 }
 
 /// Namespaces after `after` that have sessions. Each step seeks the next name: it costs names, not sessions.

@@ -1,4 +1,6 @@
-//! Looks whether everything stored is as it was written, beside a running server, and changes nothing.
+//! Looks whether what is stored is as it was written, as far as digests, folds, counts and the rows against each other
+//! tell, beside a running server, and changes nothing. A title, a label or a time has no digest: there a row that can be
+//! read is all that is asked for.
 //!
 //! Each walk goes through a table in read transactions of bounded size, so that the write-ahead log can be emptied
 //! between them; what a row is held against is read in the row's own transaction, so a server that writes meanwhile is
@@ -16,9 +18,12 @@ use crate::domain::entry::Payload;
 use crate::store::Error;
 
 mod entries;
+mod index;
 mod journals;
 mod logs;
+mod notes;
 mod records;
+mod rows;
 mod sessions;
 mod structure;
 
@@ -34,8 +39,8 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Reads the facts of a stored body; `None`: it is no body of that kind. The store itself never opens bodies.
 pub type Opener<'a> = &'a dyn Fn(Kind, &Bytes) -> Option<Payload>;
 
-/// Goes through one kind of rows.
-type Walk = fn(&mut Check<'_>) -> Result<(), Error>;
+/// Goes through one kind of rows. What it cannot read is a problem, and it goes on.
+type Walk = fn(&mut Check<'_>);
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct Report {
     pub problem_count: u64,
     /// Rows that nobody names and nothing will remove, by kind: lost room, no damage.
     pub garbage: BTreeMap<&'static str, u64>,
+    /// What else is to be known, and is no damage: of what is derived, the search index.
+    pub notes: Vec<String>,
 }
 
 /// Something that is not as it was written.
@@ -69,19 +76,19 @@ pub fn verify(dir: &Path, open: Option<Opener<'_>>) -> Result<Report, OpenError>
         report: Report::default(),
     };
     // One more table needs one more line here, and its structure is looked at without.
-    let walks: [(&str, Walk); 6] = [
-        ("the structure", structure::check),
-        ("sessions", sessions::check),
-        ("logs", logs::check),
-        ("entries", entries::check),
-        ("threads", journals::check),
-        ("records", records::check),
+    let walks: [Walk; 7] = [
+        structure::check,
+        sessions::check,
+        logs::check,
+        entries::check,
+        journals::check,
+        records::check,
+        notes::check,
     ];
-    for (what, walk) in walks {
-        if let Err(error) = walk(&mut check) {
-            check.failed(what, error);
-        }
+    for walk in walks {
+        walk(&mut check);
     }
+    index::check(&mut check, dir);
     Ok(check.report)
 }
 
@@ -101,6 +108,13 @@ impl Check<'_> {
     /// A row of a kind that nobody names.
     fn garbage(&mut self, kind: &'static str) {
         *self.report.garbage.entry(kind).or_default() += 1;
+    }
+
+    /// Takes one part of a walk; what keeps it from going on is a problem.
+    fn part(&mut self, what: &str, part: impl FnOnce(&mut Self) -> Result<(), Error>) {
+        if let Err(error) = part(self) {
+            self.failed(what, error);
+        }
     }
 
     /// Something is wrong.

@@ -11,10 +11,15 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A bench whose upkeep sees to these policies, at most once an hour.
 fn keeping(policies: Policies) -> Bench {
+    keeping_at(policies, [20, 200])
+}
+
+/// The same, with so many commits a round that take something, and in all.
+fn keeping_at(policies: Policies, pace: [usize; 2]) -> Bench {
     let bench = Bench::new();
     let ids = Arc::new(TimeOrderedIds);
     let service = Service::new(bench.store.clone(), bench.clock.clone(), ids, Limits::default());
-    let retention = Retention::new(service, policies, HOUR);
+    let retention = Retention::new(service, policies, HOUR).at_pace(pace);
     Bench {
         upkeep: bench.upkeep.clone().with_retention(retention),
         ..bench
@@ -29,6 +34,7 @@ fn for_all(default: Policy) -> Policies {
 }
 
 impl Bench {
+    /// A round of policies.
     async fn retain(&self) {
         self.upkeep.retain(&CancellationToken::new()).await;
     }
@@ -61,7 +67,7 @@ impl Bench {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn old_ones_are_archived_and_deleted_later() {
     let policy = Policy {
         max_age: Some(10 * DAY),
@@ -98,10 +104,12 @@ async fn old_ones_are_archived_and_deleted_later() {
         assert_eq!(bench.state(id).await, Some(state), "{id}");
     }
     bench.clock.forward(20 * DAY);
+    tokio::time::advance(HOUR).await;
     bench.retain().await;
     assert_eq!(bench.state("old").await, Some(State::Archived), "not yet");
     assert_eq!(bench.state("young").await, Some(State::Archived));
     bench.clock.forward(DAY);
+    tokio::time::advance(HOUR).await;
     bench.retain().await;
     assert_eq!(bench.state("old").await, Some(State::Deleted));
     assert_eq!(bench.state("young").await, Some(State::Archived));
@@ -166,7 +174,7 @@ async fn a_round_does_a_bounded_part_and_the_next_goes_on() {
     assert_eq!(archived().await, count);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_look_that_is_done_is_not_begun_again_before_its_time() {
     let policy = Policy {
         max_age: Some(HOUR / 6),
@@ -176,9 +184,94 @@ async fn a_look_that_is_done_is_not_begun_again_before_its_time() {
     bench.create("s", None).await;
     bench.retain().await;
     bench.clock.forward(HOUR / 2);
+    tokio::time::advance(HOUR / 2).await;
     bench.retain().await;
     assert_eq!(bench.state("s").await, Some(State::Active));
-    bench.clock.forward(HOUR / 2);
+    // Whatever becomes of the clock that people set.
+    bench.clock.forward(10 * DAY);
+    bench.retain().await;
+    assert_eq!(bench.state("s").await, Some(State::Active));
+    tokio::time::advance(HOUR / 2).await;
     bench.retain().await;
     assert_eq!(bench.state("s").await, Some(State::Deleted));
+}
+
+/// Parents that stay for a starred part of theirs are met first, round after round.
+#[tokio::test]
+async fn what_may_not_go_does_not_keep_what_comes_after_it() {
+    let policy = Policy {
+        max_age: Some(DAY),
+        delete_archived_after: Some(DAY),
+        ..Policy::default()
+    };
+    let bench = keeping_at(for_all(policy), [20, 2]);
+    bench.create("put-away", None).await;
+    let archived = Some(crate::domain::session::Archived::Yes);
+    let change = Change {
+        archived,
+        ..Change::default()
+    };
+    bench.change("put-away", change).await;
+    bench.create("behind", None).await;
+    bench.clock.forward(HOUR);
+    for at in 0..5 * PRUNE_SESSIONS_MAX {
+        let parent = format!("p{at}");
+        bench.create(&parent, None).await;
+        bench.starred_part(&parent, &format!("of-{parent}")).await;
+    }
+    bench.clock.forward(2 * DAY);
+    for _ in 0..6 {
+        bench.retain().await;
+    }
+    assert_eq!(bench.state("behind").await, Some(State::Deleted));
+    assert_eq!(bench.state("put-away").await, Some(State::Deleted));
+    assert_eq!(bench.state("p0").await, Some(State::Active));
+}
+
+/// A part that was updated last is found first.
+#[tokio::test]
+async fn a_part_goes_with_its_parent_and_comes_back_with_it() {
+    let policy = Policy {
+        max_age: Some(DAY),
+        ..Policy::default()
+    };
+    let bench = keeping(for_all(policy));
+    bench.create("parent", None).await;
+    bench.clock.forward(HOUR);
+    // They fill a commit between the two.
+    for at in 0..PRUNE_SESSIONS_MAX + 10 {
+        bench.create(&format!("s{at}"), None).await;
+    }
+    bench.clock.forward(HOUR);
+    bench.part("parent", "part").await;
+    bench.clock.forward(2 * DAY);
+    bench.retain().await;
+    assert_eq!(bench.state("part").await, Some(State::Deleted));
+    let id = session_id("parent");
+    bench.commit(None, SessionCommand::Undelete { id }).await;
+    for id in ["parent", "part"] {
+        assert_eq!(bench.state(id).await, Some(State::Active), "{id}");
+    }
+}
+
+impl Bench {
+    async fn part(&self, parent: &str, id: &str) {
+        let draft = session::Draft {
+            parent: Some(session_id(parent)),
+            ..session::Draft::default()
+        };
+        let (id, log) = (session_id(id), LogId(Uuid::now_v7()));
+        let draft = Box::new(draft);
+        self.commit(None, SessionCommand::Create { id, log, draft }).await;
+    }
+
+    async fn starred_part(&self, parent: &str, id: &str) {
+        self.part(parent, id).await;
+        let starred = Some(true);
+        let change = Change {
+            starred,
+            ..Change::default()
+        };
+        self.change(id, change).await;
+    }
 }

@@ -1,5 +1,6 @@
 //! Pruning: what is spared, and that every condition is looked at when it is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::engines::{attach, claim, detaching};
@@ -11,7 +12,7 @@ use crate::domain::resume::{State as ResumeState, Wish};
 use crate::domain::retention::{Action, Rule};
 use crate::domain::session::{Archived, Change, Draft, State};
 use crate::domain::turn::Status;
-use crate::domain::{Outcome, Proposal, Time, fixture as f};
+use crate::domain::{Outcome, Proposal, Session, Time, fixture as f};
 
 const DELETE: Action = Action::Delete {
     purge_after: Duration::from_secs(3_600),
@@ -23,6 +24,7 @@ fn rule(action: Action) -> Rule {
         states: vec![State::Active],
         takes_starred: false,
         before: None,
+        arrived_before: None,
     }
 }
 
@@ -39,7 +41,7 @@ fn pruning(world: &World, rule: Rule, ids: &[&str]) -> Proposal {
 /// What was taken.
 fn taken(world: &mut World, proposal: &Proposal) -> Vec<String> {
     match world.done(proposal).outcome {
-        Outcome::Pruned { sessions, count } => {
+        Outcome::Pruned { sessions, count, .. } => {
             assert_eq!(sessions.len() as u64, count);
             sessions.iter().map(ToString::to_string).collect()
         }
@@ -299,8 +301,55 @@ fn a_record_changes_nothing() {
     };
     let proposal = f::under("r", "prune", f::to_session(record));
     let decision = world.done(&proposal);
-    assert_eq!(decision.outcome, Outcome::Pruned { sessions, count: 7 });
+    assert_eq!(
+        decision.outcome,
+        Outcome::Pruned {
+            sessions,
+            count: 7,
+            left: Vec::new()
+        }
+    );
     assert_eq!(decision.effects.len(), 1, "the receipt");
     assert!(world.done(&proposal).replayed);
     assert_eq!(state(&world, "s"), State::Active);
+}
+
+#[test]
+fn what_an_import_brought_is_as_old_as_it_is_here() {
+    let mut world = World::new();
+    create(&mut world, "made", None);
+    create(&mut world, "brought", None);
+    let (arrived, old) = (world.now, Time(world.now.0 - 1_000));
+    let session = world
+        .sessions
+        .get_mut(&f::session("brought"))
+        .expect("it is there");
+    let mut brought = Session::clone(session);
+    brought.update_time = old;
+    Arc::make_mut(&mut brought.profile).arrival = Some(arrived);
+    *session = Arc::new(brought);
+    let by_policy = |before| Rule {
+        before: Some(before),
+        arrived_before: Some(before),
+        ..rule(DELETE)
+    };
+    assert_eq!(prune(&mut world, by_policy(arrived), &["brought"]), [""; 0]);
+    let asked = Rule {
+        before: Some(arrived),
+        ..rule(Action::Archive)
+    };
+    assert_eq!(
+        prune(&mut world, asked, &["brought"]),
+        ["brought"],
+        "who asks sees its time"
+    );
+    let later = by_policy(world.now.after(Duration::from_secs(60)));
+    let archived = Rule {
+        states: vec![State::Active, State::Archived],
+        ..later
+    };
+    assert_eq!(
+        prune(&mut world, archived, &["made", "brought"]),
+        ["made", "brought"]
+    );
 }

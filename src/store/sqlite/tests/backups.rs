@@ -195,3 +195,41 @@ async fn a_damaged_page_is_copied_too() {
     assert_eq!(damaged.problem_count, 1);
     assert!(damaged.problems[0].row.contains("session b of"), "{damaged:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_left_of_another_backup_is_not_written_to() {
+    let (dir, out) = (dir(), dir());
+    drop(open(dir.path()));
+    let finished = out.path().join("finished");
+    fs::write(&finished, "whole").unwrap();
+    let left = out
+        .path()
+        .join(format!(".copy.db.{}.partial", std::process::id()));
+    let file = out.path().join("copy.db");
+    fs::hard_link(&finished, &left).unwrap();
+    backup(dir.path(), &file, Existing::Kept).unwrap();
+    assert_eq!(fs::read(&finished).unwrap(), b"whole");
+    std::os::unix::fs::symlink(&finished, &left).unwrap();
+    backup(dir.path(), &file, Existing::Replaced).unwrap();
+    assert_eq!(fs::read(&finished).unwrap(), b"whole");
+    assert!(!left.exists());
+    drop(restored(&file));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_database_is_known_by_any_name() {
+    let (dir, big) = (dir(), dir());
+    drop(open(dir.path()));
+    let (real, link) = (big.path().join("s.db"), dir.path().join("sessiond.db"));
+    fs::rename(&link, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let other = big.path().join("other");
+    fs::hard_link(&real, &other).unwrap();
+    for own in [real, big.path().join("s.db-wal"), other] {
+        let refused = backup(dir.path(), &own, Existing::Replaced).unwrap_err();
+        assert!(matches!(refused, BackupError::OwnFile { .. }), "{refused}");
+    }
+    backup(dir.path(), &big.path().join("copy.db"), Existing::Kept).unwrap();
+}

@@ -89,3 +89,125 @@ async fn a_damaged_entry_is_an_error_to_who_reads_it() {
         assert!(matches!(sought, Err(Error::Corrupt { .. })), "{sql}: {sought:?}");
     }
 }
+
+/// Zeroes the pages of the database in `dir` that hold nothing but this text.
+pub(super) fn zero_pages(dir: &Path, text: &str) -> usize {
+    const PAGE: usize = 4_096;
+    let file = dir.join("sessiond.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let mut zeroed = 0;
+    for page in bytes.chunks_exact_mut(PAGE) {
+        // An overflow page begins with the number of the next one.
+        let rest = &page[8..PAGE - 8];
+        let repeats = rest
+            .windows(text.len() + 1)
+            .all(|part| part[0] == part[text.len()]);
+        if repeats
+            && rest
+                .windows(text.len())
+                .take(text.len())
+                .any(|part| part == text.as_bytes())
+        {
+            page.fill(0);
+            zeroed += 1;
+        }
+    }
+    std::fs::write(&file, bytes).unwrap();
+    zeroed
+}
+
+/// A session whose row goes on over pages of its own.
+async fn created_long(store: &Sqlite, name: &str, parent: Option<&str>) {
+    let mut draft = Box::<crate::domain::session::Draft>::default();
+    draft.setting.workspace = "wxyz".repeat(4_000);
+    draft.parent = parent.map(id);
+    let command = SessionCommand::Create {
+        id: id(name),
+        log: LogId(Uuid::now_v7()),
+        draft,
+    };
+    store.commit(propose(command), Time(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_page_hides_no_other_session() {
+    let dir = dir();
+    let store = open(dir.path());
+    for name in ["a", "b", "c"] {
+        created(&store, name).await;
+    }
+    created_long(&store, "long", Some("a")).await;
+    created_long(&store, "below", Some("long")).await;
+    store.close().await;
+    drop(store);
+    // The first of the pages that each of the two goes on over.
+    assert!(zero_pages(dir.path(), "wxyz") >= 2);
+    let store = open(dir.path());
+    let by_name = store.session(&ns(), &id("long")).await;
+    assert!(matches!(by_name, Err(Error::Corrupt { .. })), "{by_name:?}");
+    for order in [
+        query::Order::UpdateTimeDesc,
+        query::Order::TitleAsc,
+        query::Order::CreateTimeAsc,
+    ] {
+        let query = query::Sessions {
+            order,
+            ..all_sessions()
+        };
+        let few = Bound { rows: 2, ..PAGE };
+        let page = store.sessions(&query, None, few).await.unwrap();
+        assert_eq!(page.rows.len(), 2, "{order:?}");
+        let rest = store.sessions(&query, page.next.as_ref(), few).await.unwrap();
+        assert_eq!((rest.rows.len(), rest.next), (1, None), "{order:?}");
+    }
+    let below = |name: &'static str| {
+        let store = &store;
+        async move {
+            let children = store
+                .children(&ns(), &id(name), None, 10)
+                .await
+                .unwrap()
+                .into_iter();
+            let told =
+                children.map(|child| (child.id.to_string(), child.session.is_some(), child.has_children));
+            told.collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(below("a").await, [("long".to_owned(), false, true)]);
+    assert_eq!(below("long").await.len(), 1, "what is below it is found");
+    let report = crate::store::sqlite::verify(dir.path(), None).unwrap();
+    for name in ["long", "below"] {
+        let row = format!("session {name} of namespace default");
+        assert!(
+            report.problems.iter().any(|problem| problem.row == row),
+            "{row}: {report:?}"
+        );
+    }
+    assert_eq!(report.checked.get("sessions"), Some(&5), "all were looked at");
+}
+
+#[tokio::test]
+async fn a_damaged_session_is_an_id_in_a_tree() {
+    let dir = dir();
+    let store = open(dir.path());
+    created(&store, "a").await;
+    for (name, parent) in [("b", "a"), ("c", "b"), ("d", "a")] {
+        let mut draft = Box::<crate::domain::session::Draft>::default();
+        draft.parent = Some(id(parent));
+        let command = SessionCommand::Create {
+            id: id(name),
+            log: LogId(Uuid::now_v7()),
+            draft,
+        };
+        store.commit(propose(command), Time(1)).await.unwrap();
+    }
+    break_row(&store, "UPDATE sessions SET profile = '{' WHERE session_id = 'b'").await;
+    let children = store.children(&ns(), &id("a"), None, 10).await.unwrap();
+    let told: Vec<_> = children
+        .iter()
+        .map(|child| (child.id.as_str(), child.session.is_some(), child.has_children))
+        .collect();
+    assert_eq!(told, [("b", false, true), ("d", true, false)]);
+    let children = store.children(&ns(), &id("a"), Some(&id("b")), 10).await.unwrap();
+    assert_eq!(children.len(), 1);
+}

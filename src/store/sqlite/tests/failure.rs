@@ -99,3 +99,33 @@ async fn a_batch_that_panics_fails_alone() {
     answer.unwrap();
     assert_eq!(bodies(&store, &*session(&store, "a").await).await, ["one"]);
 }
+
+/// A backup or a check holds what it reads for minutes.
+#[tokio::test]
+async fn writes_come_back_beside_a_reader_once_there_is_room() {
+    let dir = dir();
+    let store = open(dir.path());
+    created(&store, "a").await;
+    said(&store, "a", "m1", "one").await.unwrap();
+    let reader = crate::store::sqlite::open::beside(dir.path()).unwrap();
+    let sessions = || -> i64 {
+        let sql = "SELECT count(*) FROM sessions";
+        reader.query_row(sql, (), |row| row.get(0)).unwrap()
+    };
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(sessions(), 1);
+    fill_disk(&store).await;
+    let large = "x".repeat(1 << 20);
+    assert!(is_unavailable(&said(&store, "a", "m2", &large).await));
+    recovered(&store).await;
+    said(&store, "a", "m2", &large).await.unwrap();
+    created(&store, "b").await;
+    assert_eq!(sessions(), 1, "it reads on");
+    reader.execute_batch("COMMIT").unwrap();
+    drop((reader, store));
+    let store = open(dir.path());
+    assert_eq!(
+        bodies(&store, &*session(&store, "a").await).await,
+        ["one", &large]
+    );
+}

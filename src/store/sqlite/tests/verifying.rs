@@ -1,6 +1,6 @@
 //! Verify: it finds nothing where nothing is wrong, and names what is.
 
-use super::damage::break_row;
+use super::damage::{break_row, zero_pages};
 use super::*;
 use crate::domain::entry::Payload;
 use crate::domain::proposal::{Fork, ThreadCommand};
@@ -264,4 +264,151 @@ async fn a_broken_index_is_found() {
         .iter()
         .any(|problem| problem.row == "table sessions");
     assert!(named, "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_broken_page_keeps_nothing_from_being_looked_at() {
+    let dir = dir();
+    let store = open(dir.path());
+    created(&store, "long").await;
+    for name in ["m1", "m2", "m3"] {
+        let text = if name == "m2" {
+            "wxyz".repeat(10_000)
+        } else {
+            name.to_owned()
+        };
+        let body = Bytes::from(text);
+        let entry = NewEntry {
+            digest: digest(&body),
+            body,
+            ..message(name, "short")
+        };
+        store
+            .commit(appending("long", vec![entry]), Time(2))
+            .await
+            .unwrap();
+    }
+    filled(&store).await;
+    store.close().await;
+    drop(store);
+    assert!(zero_pages(dir.path(), "wxyz") > 1);
+    let report = verify(dir.path(), None).unwrap();
+    let of_log = |problem: &&crate::store::sqlite::Problem| problem.row.contains("entry 2 of log");
+    assert_eq!(
+        report.problems.iter().filter(of_log).count(),
+        1,
+        "{:?}",
+        report.problems
+    );
+    assert!(
+        report
+            .problems
+            .iter()
+            .find(of_log)
+            .unwrap()
+            .row
+            .contains("in session long of namespace default"),
+        "{:?}",
+        report.problems
+    );
+    for (kind, count) in [
+        ("sessions", 4),
+        ("entries", 10),
+        ("threads", 1),
+        ("turns", 1),
+        ("items", 1),
+    ] {
+        assert_eq!(
+            report.checked.get(kind),
+            Some(&count),
+            "{kind}: {:?}",
+            report.problems
+        );
+    }
+}
+
+#[tokio::test]
+async fn entries_of_a_log_that_is_lost_are_no_garbage() {
+    let dir = dir();
+    let store = open(dir.path());
+    filled(&store).await;
+    let lost = "DELETE FROM logs WHERE log = (SELECT log FROM sessions WHERE session_id = 'a')";
+    break_row(&store, lost).await;
+    break_row(
+        &store,
+        "UPDATE entries SET body = CAST('other' AS BLOB) WHERE entry_id = 'a2'",
+    )
+    .await;
+    let report = checked(dir.path());
+    assert_eq!(report.garbage.get("entries"), None, "a session names it");
+    let digest = |problem: &crate::store::sqlite::Problem| problem.reason.contains("digest");
+    assert!(report.problems.iter().any(digest), "{:?}", report.problems);
+    break_row(&store, "DELETE FROM sessions WHERE session_id = 'a'").await;
+    assert_eq!(checked(dir.path()).garbage.get("entries"), Some(&3));
+}
+
+#[tokio::test]
+async fn what_upkeep_notes_is_looked_at() {
+    let dir = dir();
+    let store = open(dir.path());
+    filled(&store).await;
+    let loose = "INSERT INTO loose (log, since) VALUES (x'00', 1)";
+    break_row(&store, loose).await;
+    let of = |name: &str| format!("(SELECT log FROM sessions WHERE session_id = '{name}')");
+    let copy = format!(
+        "INSERT INTO log_copies (original, copy, after_seq, to_seq) VALUES ({}, {}, 3, 3)",
+        of("a"),
+        of("b")
+    );
+    store
+        .writer
+        .run(move |conn| assert_eq!(conn.execute(&copy, ()).unwrap(), 1))
+        .await;
+    created(&store, "last").await;
+    let report = checked(dir.path());
+    assert_eq!(report.problem_count, 2, "{:?}", report.problems);
+    assert!(
+        report
+            .problems
+            .iter()
+            .any(|problem| problem.row.starts_with("the note on log"))
+    );
+    assert!(
+        report
+            .problems
+            .iter()
+            .any(|problem| problem.reason == "it is of no entries")
+    );
+}
+
+#[tokio::test]
+async fn the_search_index_is_a_note() {
+    let dir = dir();
+    let store = open(dir.path());
+    filled(&store).await;
+    store.lack(PAGE).await.unwrap();
+    store.close().await;
+    drop(store);
+    let noted = || {
+        let report = checked(dir.path());
+        assert_eq!(report.problems, []);
+        report.notes.join("; ")
+    };
+    let index = dir.path().join("search.db");
+    assert!(noted().contains("can be read"), "{}", noted());
+    let main = rusqlite::Connection::open(dir.path().join("sessiond.db")).unwrap();
+    let log: Vec<u8> = main
+        .query_row("SELECT log FROM sessions WHERE session_id = 'a'", (), |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let ahead = rusqlite::Connection::open(&index).unwrap();
+    let sql = "INSERT OR REPLACE INTO logs (log, namespace, indexed_to) VALUES (?1, 'default', 99)";
+    ahead.execute(sql, [log]).unwrap();
+    drop((main, ahead));
+    assert!(noted().contains("of 1 logs"), "{}", noted());
+    std::fs::write(&index, "no index").unwrap();
+    assert!(noted().contains("made anew"), "{}", noted());
+    std::fs::remove_file(&index).unwrap();
+    assert!(noted().contains("there is no search index"), "{}", noted());
 }

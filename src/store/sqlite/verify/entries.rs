@@ -4,11 +4,13 @@
 use bytes::Bytes;
 use rusqlite::params;
 
-use super::{BYTES_MAX, Check, Opener, ROWS_MAX};
+use super::rows::{self, Part, Table};
+use super::{Check, Opener};
 use crate::domain::entry::{EntryMeta, Mark, Payload};
+use crate::domain::facts::References;
 use crate::domain::{LogId, Seq, Tally};
 use crate::store::Error;
-use crate::store::record::{column, digest, log_id, number};
+use crate::store::record::{Damage, column, digest, log_id, number};
 use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::{entries, failed, logs};
 
@@ -19,52 +21,46 @@ const SHOWN_MAX: u64 = 3;
 const BODY: usize = 9;
 
 /// Every entry, log by log.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
+pub(super) fn check(check: &mut Check<'_>) {
     let mut at = Place::default();
-    check.steps((Vec::new(), 0), |check, after| page(check, &mut at, after))
+    let table = Table {
+        kind: "entries",
+        name: "entries",
+        key: &["log", "seq"],
+        columns: "log, seq, entry_id, kind, flags, create_time, preview, tally, digest, body".to_owned(),
+        called: |key| format!("entry {} of log {}", key[1].integer(), key[0].log()),
+    };
+    rows::walk(check, &table, |check, key, columns| {
+        let place = || -> Result<(LogId, Seq), Damage> {
+            let [Part::Blob(log), Part::Integer(seq)] = key else {
+                return Err(Damage::new("a key that is none"));
+            };
+            Ok((log_id(log)?, Seq(number(*seq)?)))
+        };
+        let (log, seq) = place().map_err(|damage| Error::corrupt("an entry", damage))?;
+        at.reach(check, log)?;
+        match columns {
+            Ok(columns) => one(check, &mut at, (log, seq), columns),
+            Err(error) => {
+                at.skip(check, log, seq);
+                let row = format!("entry {seq} of log {log}{}", shown(check, log, seq)?);
+                check.failed(&row, error);
+                Ok(0)
+            }
+        }
+    });
 }
 
 /// How far the walk is within a log.
 #[derive(Debug, Default)]
 struct Place {
     log: Option<LogId>,
-    /// The seq that is due; `None`: the log is not there, and any will do.
+    /// The seq that is due; `None`: any will do.
     due: Option<Seq>,
     /// The fold of everything before; `None`: it is not known.
     before: Option<Tally>,
-}
-
-type Key = (Vec<u8>, i64);
-
-fn page(check: &mut Check<'_>, at: &mut Place, (log, seq): Key) -> Result<Option<Key>, Error> {
-    let failed = failed("checking entries");
-    let conn = check.conn;
-    let sql = "SELECT log, seq, entry_id, kind, flags, create_time, preview, tally, digest, body FROM entries \
-               WHERE (log, seq) > (?1, ?2) ORDER BY log, seq LIMIT ?3";
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
-    let values = params![log, seq, column(ROWS_MAX as u64)];
-    let mut rows = statement.query(values).map_err(&failed)?;
-    let (mut last, mut seen, mut bytes) = (None, 0, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        let columns = Columns(row);
-        last = Some((row.get(0).map_err(&failed)?, row.get(1).map_err(&failed)?));
-        seen += 1;
-        let place = columns.blob(0).and_then(log_id);
-        let place = place.and_then(|log| Ok((log, Seq(number(columns.integer(1)?)?))));
-        match place {
-            Ok((log, seq)) => {
-                at.reach(check, log)?;
-                bytes += one(check, at, (log, seq), columns)?;
-            }
-            Err(damage) => check.problem("an entry", damage),
-        }
-        if bytes > BYTES_MAX {
-            break;
-        }
-    }
-    check.count("entries", seen);
-    check.count("bytes", bytes as u64);
-    Ok(last)
+    /// Whether nobody names the log, and nothing will remove it.
+    is_garbage: bool,
 }
 
 impl Place {
@@ -82,13 +78,28 @@ impl Place {
                 self.due = Some(log.path.end().next());
                 self.before = Some(log.inherited());
             }
-            // Its entries are in nobody's path.
-            Ok(None) => {}
+            // If somebody names it, that is told where logs are looked at.
+            Ok(None) => {
+                let References {
+                    named,
+                    inherited_to,
+                    loose,
+                    ..
+                } = logs::references(check.conn, log)?;
+                self.is_garbage = !named && inherited_to.is_none() && loose.is_none();
+            }
             // It is told by itself.
             Err(Error::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Passes an entry that cannot be read; what it says of itself beside its body may be readable.
+    fn skip(&mut self, check: &Check<'_>, log: LogId, seq: Seq) {
+        self.due = self.due.map(|_| seq.next());
+        let meta = entries::meta(check.conn, log, seq).ok().flatten();
+        self.before = meta.filter(|_| self.due.is_some()).map(|meta| meta.tally);
     }
 }
 
@@ -99,16 +110,17 @@ fn one(
     (log, seq): (LogId, Seq),
     columns: Columns<'_>,
 ) -> Result<usize, Error> {
-    let Some(due) = at.due else {
-        check.garbage("entries");
-        return Ok(0);
-    };
     let mut wrong: Vec<String> = Vec::new();
-    if seq != due {
-        wrong.push(format!("the entries from {due} on before it are missing"));
-        at.before = None;
+    match at.due {
+        Some(due) if seq != due => {
+            wrong.push(format!("the entries from {due} on before it are missing"));
+            at.before = None;
+        }
+        Some(_) => {}
+        None if at.is_garbage => check.garbage("entries"),
+        None => {}
     }
-    at.due = Some(seq.next());
+    at.due = at.due.map(|_| seq.next());
     let body = columns.blob(BODY);
     let len = body.as_ref().map_or(0, |body| body.len());
     let meta = entries::read_meta(columns)
@@ -143,7 +155,8 @@ fn one(
         }
     }
     // What was folded is right even where what is stored is not.
-    at.before = fold.or(meta.map(|EntryMeta { tally, .. }| tally));
+    let after = fold.or(meta.map(|EntryMeta { tally, .. }| tally));
+    at.before = after.filter(|_| at.due.is_some());
     if !wrong.is_empty() {
         let row = format!("entry {seq} of log {log}{}", shown(check, log, seq)?);
         wrong

@@ -2,22 +2,55 @@
 
 use rusqlite::{Row, params};
 
+use super::Check;
 use super::logs::is_loose;
+use super::rows::{self, Part, Table};
 use super::sessions::against_log;
-use super::{BYTES_MAX, Check, ROWS_MAX};
 use crate::domain::turn::Status;
 use crate::domain::{LogId, Thread};
 use crate::store::Error;
 use crate::store::record::{Code, Damage, column, log_id};
-use crate::store::sqlite::columns::Columns;
-use crate::store::sqlite::threads::{self, COLUMNS, COLUMNS_COUNT};
+use crate::store::sqlite::threads::{self, COLUMNS};
 use crate::store::sqlite::{failed, items};
 
 /// Every thread, turn and item, and the journals that belong to nobody.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
-    check.steps(0, some_threads)?;
-    check.steps(0, some_turns)?;
-    check.steps(0, some_items)?;
+pub(super) fn check(check: &mut Check<'_>) {
+    rows::walk(check, &all_threads(), |check, _, columns| {
+        let mut thread = threads::read(check.conn, columns?)?;
+        threads::add_texts(check.conn, &mut thread)?;
+        let name = format!("thread {} of namespace {}", thread.id, thread.namespace);
+        for reason in reasons(check, &thread)? {
+            check.problem(name.clone(), reason);
+        }
+        Ok(0)
+    });
+    let turns = Table {
+        kind: "turns",
+        name: "turns",
+        key: &["journal", "turn_id"],
+        columns: items::TURN_COLUMNS.to_owned(),
+        called: called_turn,
+    };
+    rows::walk(check, &turns, |_, key, columns| {
+        let damaged = |damage| Error::corrupt(called_turn(key), damage);
+        items::read_turn(columns?).map(|_| 0).map_err(damaged)
+    });
+    let all_items = Table {
+        kind: "items",
+        name: "items",
+        key: &["journal", "seq"],
+        columns: items::ITEM_COLUMNS.to_owned(),
+        called: |key| format!("item {} of journal {}", key[1].integer(), key[0].log()),
+    };
+    rows::walk(check, &all_items, |_, key, columns| {
+        let columns = columns?;
+        let damaged = |damage: Damage| {
+            let id = columns.text(3).unwrap_or("?");
+            Error::corrupt(format!("item {id} of journal {}", key[0].log()), damage)
+        };
+        let item = items::read_item(columns).map_err(damaged)?;
+        Ok(item.body.len())
+    });
     for (kind, sql) in [
         (
             "journals with turns",
@@ -28,42 +61,32 @@ pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
             "SELECT min(journal) FROM items WHERE journal > ?1",
         ),
     ] {
-        check.steps(Vec::new(), |check, after| one_journal(check, kind, sql, &after))?;
+        check.part(kind, |check| {
+            check.steps(Vec::new(), |check, after| one_journal(check, kind, sql, &after))
+        });
     }
-    let failed = failed("looking for texts without a thread");
-    let sql = "SELECT count(*) FROM thread_texts AS texts WHERE NOT EXISTS (SELECT 1 FROM threads \
-               WHERE threads.namespace = texts.namespace AND threads.thread_id = texts.thread_id)";
-    let strays: i64 = check.conn.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
-    (0..strays).for_each(|_| check.garbage("thread texts"));
-    Ok(())
+    check.part("texts of threads", |check| {
+        let failed = failed("looking for texts without a thread");
+        let sql = "SELECT count(*) FROM thread_texts AS texts WHERE NOT EXISTS (SELECT 1 FROM threads \
+                   WHERE threads.namespace = texts.namespace AND threads.thread_id = texts.thread_id)";
+        let strays: i64 = check.conn.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
+        (0..strays).for_each(|_| check.garbage("thread texts"));
+        Ok(())
+    });
 }
 
-fn some_threads(check: &mut Check<'_>, after: i64) -> Result<Option<i64>, Error> {
-    let failed = failed("checking threads");
-    let conn = check.conn;
-    let sql = format!("SELECT {COLUMNS}, rowid FROM threads WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
-    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
-    let mut rows = statement
-        .query(params![after, column(ROWS_MAX as u64)])
-        .map_err(&failed)?;
-    let (mut last, mut seen) = (after, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        last = row.get(COLUMNS_COUNT).map_err(&failed)?;
-        seen += 1;
-        let read = threads::read(conn, Columns(row));
-        let read = read.and_then(|mut thread| threads::add_texts(conn, &mut thread).map(|()| thread));
-        match read {
-            Ok(thread) => {
-                let name = format!("thread {} of namespace {}", thread.id, thread.namespace);
-                for reason in reasons(check, &thread)? {
-                    check.problem(name.clone(), reason);
-                }
-            }
-            Err(error) => check.failed("a thread", error),
-        }
+fn all_threads() -> Table {
+    Table {
+        kind: "threads",
+        name: "threads",
+        key: &["namespace", "thread_id"],
+        columns: COLUMNS.to_owned(),
+        called: |key| format!("thread {} of namespace {}", key[1].text(), key[0].text()),
     }
-    check.count("threads", seen);
-    Ok((seen > 0).then_some(last))
+}
+
+fn called_turn(key: &[Part]) -> String {
+    format!("turn {} of journal {}", key[1].text(), key[0].log())
 }
 
 /// What is wrong between a thread, its base and its journal.
@@ -119,66 +142,6 @@ fn reasons(check: &Check<'_>, thread: &Thread) -> Result<Vec<&'static str>, Erro
         reasons.push("its active turn is none of its journal's");
     }
     Ok(reasons)
-}
-
-fn some_turns(check: &mut Check<'_>, after: i64) -> Result<Option<i64>, Error> {
-    let sql = "SELECT journal, number, turn_id, status, usage, error, start_time, end_time, open_items, change, \
-               epoch, rowid FROM turns WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
-    rows_of(check, "turns", sql, after, |columns| {
-        let id = columns.text(2).unwrap_or("?");
-        let journal = columns.blob(0).and_then(log_id);
-        let name = journal.map_or_else(
-            |_| format!("turn {id}"),
-            |log| format!("turn {id} of journal {log}"),
-        );
-        (name, items::read_turn(columns).map(|_| 0))
-    })
-}
-
-fn some_items(check: &mut Check<'_>, after: i64) -> Result<Option<i64>, Error> {
-    let sql = "SELECT journal, seq, turn_id, item_id, kind, status, change, create_time, end_time, digest, body, \
-               rowid FROM items WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
-    rows_of(check, "items", sql, after, |columns| {
-        let id = columns.text(3).unwrap_or("?");
-        let journal = columns.blob(0).and_then(log_id);
-        let name = journal.map_or_else(
-            |_| format!("item {id}"),
-            |log| format!("item {id} of journal {log}"),
-        );
-        (name, items::read_item(columns).map(|item| item.body.len()))
-    })
-}
-
-/// Rows that are read one by one; the last of 12 or 11 columns is the rowid.
-fn rows_of(
-    check: &mut Check<'_>,
-    kind: &'static str,
-    sql: &str,
-    after: i64,
-    read: impl Fn(Columns<'_>) -> (String, Result<usize, Damage>),
-) -> Result<Option<i64>, Error> {
-    let failed = failed("checking turns and items");
-    let conn = check.conn;
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
-    let rowid = statement.column_count() - 1;
-    let mut rows = statement
-        .query(params![after, column(ROWS_MAX as u64)])
-        .map_err(&failed)?;
-    let (mut last, mut seen, mut bytes) = (after, 0, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        last = row.get(rowid).map_err(&failed)?;
-        seen += 1;
-        match read(Columns(row)) {
-            (_, Ok(len)) => bytes += len,
-            (name, Err(damage)) => check.problem(name, damage),
-        }
-        if bytes > BYTES_MAX {
-            break;
-        }
-    }
-    check.count(kind, seen);
-    check.count("bytes", bytes as u64);
-    Ok((seen > 0).then_some(last))
 }
 
 /// The next journal: a thread has it, or upkeep will look at it.

@@ -1,9 +1,10 @@
 //! Logs: every part of a path is there and reaches as far as the path says; edges are the paths turned round; whoever
 //! names nobody is noted to be swept.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::OptionalExtension;
 
-use super::{Check, ROWS_MAX};
+use super::Check;
+use super::rows::{self, Table};
 use crate::domain::facts::References;
 use crate::domain::{Log, LogId, Part, Seq};
 use crate::store::Error;
@@ -11,32 +12,30 @@ use crate::store::record::{Damage, column, log_id, number};
 use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::{entries, failed, logs};
 
-/// A key that comes before every other.
-const FIRST: Vec<u8> = Vec::new();
-
 /// Every log, and every edge.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
-    check.steps(FIRST, some_logs)?;
-    check.steps((FIRST, FIRST), some_edges)
-}
-
-fn some_logs(check: &mut Check<'_>, after: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
-    let failed = failed("checking logs");
-    let sql = "SELECT log FROM logs WHERE log > ?1 ORDER BY log LIMIT ?2";
-    let keys = {
-        let mut statement = check.conn.prepare_cached(sql).map_err(&failed)?;
-        let rows = statement.query_map((after, column(ROWS_MAX as u64)), |row| row.get(0));
-        rows.and_then(Iterator::collect::<Result<Vec<Vec<u8>>, _>>)
-            .map_err(&failed)?
+pub(super) fn check(check: &mut Check<'_>) {
+    let all_logs = Table {
+        kind: "logs",
+        name: "logs",
+        key: &["log"],
+        columns: "log".to_owned(),
+        called: |key| format!("log {}", key[0].log()),
     };
-    for key in &keys {
-        match log_id(key) {
-            Ok(id) => one_log(check, id)?,
-            Err(damage) => check.problem("a log", damage),
-        }
-    }
-    check.count("logs", keys.len() as u64);
-    Ok(keys.last().cloned())
+    rows::walk(check, &all_logs, |check, _, columns| {
+        let id = columns?.blob(0).and_then(log_id);
+        let id = id.map_err(|damage| Error::corrupt("a log", damage))?;
+        one_log(check, id).map(|()| 0)
+    });
+    let all_edges = Table {
+        kind: "edges",
+        name: "log_edges",
+        key: &["part_log", "log"],
+        columns: "part_log, log, to_seq".to_owned(),
+        called: |key| format!("the edge of log {} to log {}", key[1].log(), key[0].log()),
+    };
+    rows::walk(check, &all_edges, |check, _, columns| {
+        one_edge(check, columns?).map(|()| 0)
+    });
 }
 
 fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
@@ -54,6 +53,7 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         named,
         inherited_to,
         last,
+        loose,
     } = logs::references(conn, id)?;
     // Nobody reads on from a log that was released into its path: what that names may be gone.
     let released = !named && !log.path.parts().is_empty() && !has_edges(check, &log)?;
@@ -65,7 +65,7 @@ fn one_log(check: &mut Check<'_>, id: LogId) -> Result<(), Error> {
         }
         start = part.to;
     }
-    if !named && !is_loose(check, id)? {
+    if !named && loose.is_none() {
         match inherited_to {
             None => check.garbage("logs"),
             Some(to) if last > to => check.garbage("ends of logs"),
@@ -144,39 +144,19 @@ pub(super) fn is_loose(check: &Check<'_>, id: LogId) -> Result<bool, Error> {
     loose.map_err(failed("checking logs"))
 }
 
-type Edge = (Vec<u8>, Vec<u8>);
-
-fn some_edges(check: &mut Check<'_>, (part, log): Edge) -> Result<Option<Edge>, Error> {
-    let failed = failed("checking edges of logs");
-    let conn = check.conn;
-    let sql = "SELECT part_log, log, to_seq FROM log_edges WHERE (part_log, log) > (?1, ?2) \
-               ORDER BY part_log, log LIMIT ?3";
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
-    let values = params![part, log, column(ROWS_MAX as u64)];
-    let mut rows = statement.query(values).map_err(&failed)?;
-    let (mut last, mut seen) = (None, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        let columns = Columns(row);
-        last = Some((row.get(0).map_err(&failed)?, row.get(1).map_err(&failed)?));
-        seen += 1;
-        let edge = || -> Result<(LogId, LogId, Seq), Damage> {
-            let [part, log] = [log_id(columns.blob(0)?)?, log_id(columns.blob(1)?)?];
-            Ok((part, log, Seq(number(columns.integer(2)?)?)))
-        };
-        let (part, log, to) = match edge() {
-            Ok(edge) => edge,
-            Err(damage) => {
-                check.problem("an edge of a log", damage);
-                continue;
-            }
-        };
-        match logs::log(conn, log) {
-            Ok(Some(whole)) if furthest(&whole, part) == Some(column(to.0)) => {}
-            Ok(_) => check.problem(format!("the edge of log {log} to log {part}"), "no path has it"),
-            Err(Error::Corrupt { .. }) => {}
-            Err(error) => return Err(error),
-        }
+/// An edge is what the path of its log has.
+fn one_edge(check: &mut Check<'_>, columns: Columns<'_>) -> Result<(), Error> {
+    let edge = || -> Result<(LogId, LogId, Seq), Damage> {
+        let [part, log] = [log_id(columns.blob(0)?)?, log_id(columns.blob(1)?)?];
+        Ok((part, log, Seq(number(columns.integer(2)?)?)))
+    };
+    let (part, log, to) = edge().map_err(|damage| Error::corrupt("an edge of a log", damage))?;
+    match logs::log(check.conn, log) {
+        Ok(Some(whole)) if furthest(&whole, part) == Some(column(to.0)) => {}
+        Ok(_) => check.problem(format!("the edge of log {log} to log {part}"), "no path has it"),
+        // It is told by itself.
+        Err(Error::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
     }
-    check.count("edges", seen);
-    Ok(last)
+    Ok(())
 }

@@ -1,47 +1,79 @@
 //! What else is kept: resumes, past heads, engines, epochs and receipts.
 
-use rusqlite::params;
-
+use super::Check;
+use super::rows::{self, Table};
 use super::sessions::against_log;
-use super::{Check, ROWS_MAX};
 use crate::domain::{EngineId, Namespace, RequestId, Revision, SessionId};
 use crate::store::Error;
-use crate::store::record::{Damage, column, number};
+use crate::store::record::{Damage, number};
 use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::{engines, failed, past_heads, receipts, resumes};
 
-/// A key that comes before every other.
-const FIRST: (String, String) = (String::new(), String::new());
-
 /// All of them.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
-    check.steps(0, some_resumes)?;
-    check.steps(0, |check, after| {
-        let sql = "SELECT namespace, session_id, revision, rowid FROM past_heads WHERE rowid > ?1 \
-                   ORDER BY rowid LIMIT ?2";
-        by_rowid(check, "past heads", sql, after, one_past_head)
-    })?;
-    check.steps(0, |check, after| {
-        let sql = "SELECT namespace, engine_id, rowid FROM engines WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
-        by_rowid(check, "engines", sql, after, one_engine)
-    })?;
-    check.steps(FIRST, some_receipts)?;
-    epochs(check)
+pub(super) fn check(check: &mut Check<'_>) {
+    let table = |kind, name, key, columns: &str, called| Table {
+        kind,
+        name,
+        key,
+        columns: columns.to_owned(),
+        called,
+    };
+    let all_resumes = table(
+        "resumes",
+        "resumes",
+        &["namespace", "resume_id"],
+        resumes::COLUMNS,
+        |key| format!("resume {} of namespace {}", key[1].text(), key[0].text()),
+    );
+    rows::walk(check, &all_resumes, |check, _, columns| {
+        one_resume(check, columns?).map(|()| 0)
+    });
+    let columns = "namespace, session_id, revision, log, tally, incomplete_turn, time";
+    let all_heads = table(
+        "past heads",
+        "past_heads",
+        &["namespace", "session_id", "revision"],
+        columns,
+        |key| {
+            let (ns, id, revision) = (key[0].text(), key[1].text(), key[2].integer());
+            format!("revision {revision} of session {id} of namespace {ns}")
+        },
+    );
+    rows::walk(check, &all_heads, |check, _, columns| {
+        one_past_head(check, columns?).map(|()| 0)
+    });
+    let all_engines = table(
+        "engines",
+        "engines",
+        &["namespace", "engine_id"],
+        "namespace, engine_id",
+        |key| format!("engine {} of namespace {}", key[1].text(), key[0].text()),
+    );
+    rows::walk(check, &all_engines, |check, _, columns| {
+        one_engine(check, columns?).map(|()| 0)
+    });
+    let all_receipts = table(
+        "receipts",
+        "receipts",
+        &["namespace", "request_id"],
+        "namespace, request_id",
+        |key| format!("receipt {} of namespace {}", key[1].text(), key[0].text()),
+    );
+    rows::walk(check, &all_receipts, |check, _, columns| {
+        one_receipt(check, columns?).map(|()| 0)
+    });
+    check.part("epochs", epochs);
 }
 
-fn some_resumes(check: &mut Check<'_>, after: i64) -> Result<Option<i64>, Error> {
-    let columns = resumes::COLUMNS;
-    let sql = format!("SELECT {columns}, rowid FROM resumes WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
-    by_rowid(check, "resumes", &sql, after, |check, columns| {
-        let resume = resumes::read(check.conn, columns)?;
-        if let Some(source) = &resume.source
-            && let Some(reason) = against_log(check, source)?
-        {
-            let name = format!("resume {} of namespace {}", resume.id, resume.namespace);
-            return Err(Error::corrupt(name, reason));
-        }
-        Ok(())
-    })
+fn one_resume(check: &mut Check<'_>, columns: Columns<'_>) -> Result<(), Error> {
+    let resume = resumes::read(check.conn, columns)?;
+    if let Some(source) = &resume.source
+        && let Some(reason) = against_log(check, source)?
+    {
+        let name = format!("resume {} of namespace {}", resume.id, resume.namespace);
+        return Err(Error::corrupt(name, reason));
+    }
+    Ok(())
 }
 
 fn one_past_head(check: &mut Check<'_>, columns: Columns<'_>) -> Result<(), Error> {
@@ -69,62 +101,15 @@ fn one_engine(check: &mut Check<'_>, columns: Columns<'_>) -> Result<(), Error> 
     engines::engine(check.conn, &ns, &id).map(drop)
 }
 
-/// Rows that are looked at one by one; the last column is the rowid.
-fn by_rowid(
-    check: &mut Check<'_>,
-    kind: &'static str,
-    sql: &str,
-    after: i64,
-    look: impl Fn(&mut Check<'_>, Columns<'_>) -> Result<(), Error>,
-) -> Result<Option<i64>, Error> {
-    let failed = failed("checking records");
-    let conn = check.conn;
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
-    let rowid = statement.column_count() - 1;
-    let mut rows = statement
-        .query(params![after, column(ROWS_MAX as u64)])
-        .map_err(&failed)?;
-    let (mut last, mut seen) = (after, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        last = row.get(rowid).map_err(&failed)?;
-        seen += 1;
-        match look(check, Columns(row)) {
-            Ok(()) => {}
-            Err(error @ Error::Corrupt { .. }) => check.failed(kind, error),
-            Err(error) => return Err(error),
-        }
-    }
-    check.count(kind, seen);
-    Ok((seen > 0).then_some(last))
-}
-
-type Key = (String, String);
-
-fn some_receipts(check: &mut Check<'_>, (ns, id): Key) -> Result<Option<Key>, Error> {
-    let failed = failed("checking receipts");
-    let conn = check.conn;
-    let sql = "SELECT namespace, request_id FROM receipts WHERE (namespace, request_id) > (?1, ?2) \
-               ORDER BY namespace, request_id LIMIT ?3";
-    let mut statement = conn.prepare_cached(sql).map_err(&failed)?;
-    let values = params![ns, id, column(ROWS_MAX as u64)];
-    let keys = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)));
-    let keys = keys
-        .and_then(Iterator::collect::<Result<Vec<Key>, _>>)
-        .map_err(&failed)?;
-    for (ns, id) in &keys {
-        let names = Namespace::parse(ns).and_then(|ns| Ok((ns, RequestId::parse(id)?)));
-        let read = match names {
-            Ok((ns, id)) => receipts::receipt(conn, &ns, &id).map(drop),
-            Err(invalid) => Err(Error::corrupt("a receipt", Damage::from(invalid))),
-        };
-        match read {
-            Ok(()) => {}
-            Err(error @ Error::Corrupt { .. }) => check.failed("receipts", error),
-            Err(error) => return Err(error),
-        }
-    }
-    check.count("receipts", keys.len() as u64);
-    Ok(keys.last().cloned())
+fn one_receipt(check: &mut Check<'_>, columns: Columns<'_>) -> Result<(), Error> {
+    let key = || -> Result<_, Damage> {
+        Ok((
+            Namespace::parse(columns.text(0)?)?,
+            RequestId::parse(columns.text(1)?)?,
+        ))
+    };
+    let (ns, id) = key().map_err(|damage| Error::corrupt("a receipt", damage))?;
+    receipts::receipt(check.conn, &ns, &id).map(drop)
 }
 
 /// No engine is at an epoch that its namespace has not given.

@@ -1,8 +1,7 @@
 //! Sessions: their columns agree with each other and with the end of their log.
 
-use rusqlite::params;
-
-use super::{Check, ROWS_MAX};
+use super::Check;
+use super::rows::{self, Table};
 use crate::domain::session::State;
 use crate::domain::{Session, Tip};
 use crate::store::Error;
@@ -13,48 +12,34 @@ use crate::store::sqlite::sessions::{self, COLUMNS, COLUMNS_COUNT};
 use crate::store::sqlite::{entries, failed};
 
 /// Every session, and the texts that belong to none.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
-    check.steps(0, page)?;
-    let failed = failed("looking for texts without a session");
-    let sql = "SELECT count(*) FROM session_texts AS texts WHERE NOT EXISTS (SELECT 1 FROM sessions \
-               WHERE sessions.namespace = texts.namespace AND sessions.session_id = texts.session_id)";
-    let strays: i64 = check.conn.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
-    (0..strays).for_each(|_| check.garbage("session texts"));
-    Ok(())
-}
-
-fn page(check: &mut Check<'_>, after: i64) -> Result<Option<i64>, Error> {
-    let failed = failed("checking sessions");
-    let conn = check.conn;
-    let sql = format!(
-        "SELECT {COLUMNS}, path_parts, title_base, fork_number, rowid FROM sessions WHERE rowid > ?1 \
-         ORDER BY rowid LIMIT ?2"
-    );
-    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
-    let mut rows = statement
-        .query(params![after, column(ROWS_MAX as u64)])
-        .map_err(&failed)?;
-    let (mut last, mut seen) = (after, 0);
-    while let Some(row) = rows.next().map_err(&failed)? {
-        let columns = Columns(row);
-        last = row.get(COLUMNS_COUNT + 3).map_err(&failed)?;
-        seen += 1;
-        let read = sessions::read(conn, columns);
-        let read = read.and_then(|mut session| sessions::add_texts(conn, &mut session).map(|()| session));
-        match read {
-            Ok(session) => {
-                for reason in reasons(&session, columns) {
-                    check.problem(named(&session), reason);
-                }
-                if let Some(reason) = against_log(check, &session.tip)? {
-                    check.problem(named(&session), reason);
-                }
-            }
-            Err(error) => check.failed("a session", error),
+pub(super) fn check(check: &mut Check<'_>) {
+    let table = Table {
+        kind: "sessions",
+        name: "sessions",
+        key: &["namespace", "session_id"],
+        columns: format!("{COLUMNS}, path_parts, title_base, fork_number"),
+        called: |key| format!("session {} of namespace {}", key[1].text(), key[0].text()),
+    };
+    rows::walk(check, &table, |check, _, columns| {
+        let columns = columns?;
+        let mut session = sessions::read(check.conn, columns)?;
+        sessions::add_texts(check.conn, &mut session)?;
+        for reason in reasons(&session, columns) {
+            check.problem(named(&session), reason);
         }
-    }
-    check.count("sessions", seen);
-    Ok((seen > 0).then_some(last))
+        if let Some(reason) = against_log(check, &session.tip)? {
+            check.problem(named(&session), reason);
+        }
+        Ok(0)
+    });
+    check.part("texts of sessions", |check| {
+        let failed = failed("looking for texts without a session");
+        let sql = "SELECT count(*) FROM session_texts AS texts WHERE NOT EXISTS (SELECT 1 FROM sessions \
+                   WHERE sessions.namespace = texts.namespace AND sessions.session_id = texts.session_id)";
+        let strays: i64 = check.conn.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
+        (0..strays).for_each(|_| check.garbage("session texts"));
+        Ok(())
+    });
 }
 
 fn named(session: &Session) -> String {

@@ -8,7 +8,11 @@ use crate::store::sqlite::failed;
 const FAULTS_MAX: usize = 100;
 
 /// Each table and its indexes, in a statement of its own: the write-ahead log can be emptied between them.
-pub(super) fn check(check: &mut Check<'_>) -> Result<(), Error> {
+pub(super) fn check(check: &mut Check<'_>) {
+    check.part("the structure", tables);
+}
+
+fn tables(check: &mut Check<'_>) -> Result<(), Error> {
     let failed = failed("checking the structure");
     let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' \
                  ORDER BY name";

@@ -26,6 +26,21 @@ pub(in crate::store::sqlite) fn sessions(
     after: Option<&SessionKey>,
     bound: Bound,
 ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
+    match page(conn, query, after, bound) {
+        Err(Error::Corrupt { row, reason }) => {
+            tracing::error!(row, reason, "a list goes on past what cannot be read");
+            past_damage(conn, query, after, bound)
+        }
+        page => page,
+    }
+}
+
+fn page(
+    conn: &Connection,
+    query: &query::Sessions,
+    after: Option<&SessionKey>,
+    bound: Bound,
+) -> Result<Page<Arc<Session>, SessionKey>, Error> {
     let operation = "listing sessions";
     let (sql, values) = statement(conn, query, after)?;
     let mut statement = conn.prepare_cached(&sql).map_err(failed(operation))?;
@@ -41,14 +56,8 @@ pub(in crate::store::sqlite) fn sessions(
         Ok(Some(Arc::new(session)))
     };
     let key = |columns: Columns<'_>| {
-        let place = match query.order {
-            Order::UpdateTimeDesc | Order::UpdateTimeAsc | Order::CreateTimeDesc | Order::CreateTimeAsc => {
-                Place::Time(Time(columns.integer(PLACE).ok()?))
-            }
-            Order::TitleAsc | Order::TitleDesc => Place::Title(columns.text(PLACE).ok()?.to_owned()),
-        };
         Some(SessionKey {
-            place,
+            place: place_of(query.order, columns, PLACE)?,
             id: SessionId::parse(columns.text(1).ok()?, "session_id").ok()?,
         })
     };
@@ -62,6 +71,89 @@ pub(in crate::store::sqlite) fn sessions(
         size,
     }
     .page(&mut rows)
+}
+
+/// The same page where a part of the table cannot be read: the index that has the order says which rows there are, and
+/// each is read by itself. Slower, as no filter is told by SQL.
+fn past_damage(
+    conn: &Connection,
+    query: &query::Sessions,
+    after: Option<&SessionKey>,
+    bound: Bound,
+) -> Result<Page<Arc<Session>, SessionKey>, Error> {
+    let operation = "listing sessions";
+    let (sql, values) = keys(query, after);
+    let mut statement = conn.prepare_cached(&sql).map_err(failed(operation))?;
+    let mut rows = statement
+        .query(params_from_iter(values))
+        .map_err(failed(operation))?;
+    let id = |columns: Columns<'_>| SessionId::parse(columns.text(0).ok()?, "session_id").ok();
+    let read = |columns: Columns<'_>| {
+        let Some(id) = id(columns) else { return Ok(None) };
+        let session = sessions::session(conn, &query.namespace, &id)?;
+        Ok(session.filter(|session| query.admits(session)))
+    };
+    let key = |columns: Columns<'_>| {
+        Some(SessionKey {
+            place: place_of(query.order, columns, 1)?,
+            id: id(columns)?,
+        })
+    };
+    let size = |session: &Arc<Session>| session.text_bytes();
+    List {
+        operation,
+        hit: 2,
+        bound,
+        read,
+        key,
+        size,
+    }
+    .page(&mut rows)
+}
+
+/// The keys of the rows after `after`, as the index of the order has them.
+fn keys(query: &query::Sessions, after: Option<&SessionKey>) -> (String, Vec<Value>) {
+    let mut sql = Sql::default();
+    let namespace = sql.bind(query.namespace.to_string());
+    let (place, index) = place(query.order);
+    let (direction, passed) = if query.order.is_descending() {
+        ("DESC", "<")
+    } else {
+        ("ASC", ">")
+    };
+    let behind = after.map_or_else(String::new, |after| {
+        let (at, id) = (bind_place(&mut sql, &after.place), sql.bind(after.id.to_string()));
+        format!(" AND ({place}, session_id) {passed} ({at}, {id})")
+    });
+    let mut states: Vec<i64> = query.states.iter().map(|state| state.code()).collect();
+    states.sort_unstable();
+    states.dedup();
+    let selects = states.iter().map(|state| {
+        format!(
+            "SELECT session_id, {place} AS place, 1 FROM sessions INDEXED BY {index} \
+             WHERE namespace = {namespace} AND state = {state}{behind}"
+        )
+    });
+    let selects = selects.collect::<Vec<_>>().join(" UNION ALL ");
+    let order = format!("ORDER BY place {direction}, session_id {direction}");
+    (format!("{selects} {order}"), sql.values)
+}
+
+/// The value that orders a row.
+fn place_of(order: Order, columns: Columns<'_>, at: usize) -> Option<Place> {
+    match order {
+        Order::UpdateTimeDesc | Order::UpdateTimeAsc | Order::CreateTimeDesc | Order::CreateTimeAsc => {
+            Some(Place::Time(Time(columns.integer(at).ok()?)))
+        }
+        Order::TitleAsc | Order::TitleDesc => Some(Place::Title(columns.text(at).ok()?.to_owned())),
+    }
+}
+
+fn bind_place(sql: &mut Sql, place: &Place) -> String {
+    match place {
+        Place::Time(time) => sql.bind(time.0),
+        Place::Title(title) => sql.bind(title.clone()),
+    }
 }
 
 /// The statement of a page and its values.
@@ -85,10 +177,7 @@ pub(in crate::store::sqlite) fn statement(
     };
     let mut and = String::new();
     if let Some(after) = after {
-        let place_after = match &after.place {
-            Place::Time(time) => sql.bind(time.0),
-            Place::Title(title) => sql.bind(title.clone()),
-        };
+        let place_after = bind_place(&mut sql, &after.place);
         let id = sql.bind(after.id.to_string());
         and.push_str(&format!(
             " AND ({place}, session_id) {passed} ({place_after}, {id})"

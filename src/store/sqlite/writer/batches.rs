@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -51,6 +51,8 @@ pub(super) struct Batches {
     hints: Arc<Hints>,
     observers: Arc<Observers>,
     last: Last,
+    /// Whether the write-ahead log may hold what is not on disk: the last write failed by more than a lack of room.
+    log_is_doubted: bool,
     _alive: Alive,
 }
 
@@ -89,6 +91,7 @@ impl Batches {
             hints,
             observers,
             last: Last::default(),
+            log_is_doubted: true,
             _alive: alive,
         }
     }
@@ -96,6 +99,7 @@ impl Batches {
     /// Takes, decides, stores and answers until nobody can send any more.
     pub(super) fn run(mut self) {
         while let Some(job) = self.queue.blocking_recv() {
+            self.log_is_doubted = true;
             let stored = catch_unwind(AssertUnwindSafe(|| {
                 let batch = self.batch(job);
                 let (proposals, began) = (batch.len(), Instant::now());
@@ -215,6 +219,8 @@ impl Batches {
                 }
                 Err(error) => {
                     self.broken.store(true, Ordering::Release);
+                    // It is said when a page is written, before anything is synced.
+                    self.log_is_doubted = error.sqlite_error_code() != Some(ErrorCode::DiskFull);
                     tracing::error!(%error, proposals = round.answers.len(), "a batch could not be written");
                     round
                         .answers
@@ -254,7 +260,11 @@ impl Batches {
                     self.broken.store(false, Ordering::Release);
                     return;
                 }
-                Ok(None) => tracing::warn!("the database is not open again: it is in use"),
+                Ok(None) => {
+                    tracing::warn!(
+                        "the database is not open again: a reader, a backup for one, is in the way"
+                    );
+                }
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -276,16 +286,17 @@ impl Batches {
     }
 
     /// A connection that can write. What the write-ahead log holds after a failed sync may not be on
-    /// disk, so nothing is built on it: it is copied back and synced first.
+    /// disk, so nothing is built on it: it is copied back and synced first, for which readers have to let go of it. Where
+    /// there was no room for a page, everything that was committed is on disk, and nobody has to be waited for.
     fn reopened(&self) -> Result<Option<Connection>, OpenError> {
         let conn = open::writer(&self.file)?;
         let failed = |source| OpenError::Sqlite {
             operation: "trying to write",
             source,
         };
-        let copied = open::checkpoint(&conn).map_err(failed)?;
+        let may_go_on = !self.log_is_doubted || open::checkpoint(&conn).map_err(failed)?;
         open::rewrite_version(&conn).map_err(failed)?;
-        Ok(copied.then_some(conn))
+        Ok(may_go_on.then_some(conn))
     }
 
     fn forget(&mut self) {
