@@ -38,8 +38,8 @@ pub struct Export {
     pub format: Format,
     /// With or without its secrets.
     pub secrets: Secrets,
-    /// Bytes that a line may have.
-    pub line_bytes_max: usize,
+    /// What a line and the facts in it may have.
+    pub limits: Limits,
 }
 
 impl Export {
@@ -48,7 +48,7 @@ impl Export {
         Self {
             format,
             secrets,
-            line_bytes_max: limits.line_bytes_max(),
+            limits: limits.clone(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Export {
         let session = match self.secrets {
             Secrets::Kept => session,
             Secrets::Masked => {
-                masked = redact::session(session, spoken)?;
+                masked = redact::session(session, spoken, &self.limits)?;
                 &masked
             }
         };
@@ -84,7 +84,7 @@ impl Export {
         };
         match self.format {
             Format::Markdown => out.extend_from_slice(markdown::entry(entry)?.as_bytes()),
-            Format::Jsonl => jsonl::entry(entry, self.line_bytes_max, out),
+            Format::Jsonl => jsonl::entry(entry, self.limits.line_bytes_max(), out),
         }
         Ok(())
     }

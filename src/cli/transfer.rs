@@ -307,6 +307,10 @@ fn told(screen: &mut Screen, answer: &pb::ImportSessionResponse) -> Result<(), E
     let look = screen.look;
     for session in &answer.sessions {
         writeln!(screen, "{}", look.bold(&session.session_id))?;
+        // Of very many sessions the last are told by their ids alone.
+        if session.revision == 0 {
+            continue;
+        }
         let facts = format!(
             "{} · {}",
             line(&session.title),

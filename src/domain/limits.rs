@@ -62,6 +62,21 @@ pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a piece of an exported transcript.
 pub const EXPORT_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
+/// Fields of a body that is shown as JSON too, those of the messages in it included.
+pub const READABLE_FIELDS_MAX: usize = 50_000;
+
+/// Pages of exports that are written at a time, over all of them.
+pub const EXPORT_WRITERS_MAX: usize = 4;
+
+/// The part of a message that a masked preview is made from, in bytes.
+pub const PREVIEWED_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the sessions that the answer of an import shows with their large texts.
+pub const IMPORTED_WHOLE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes of all sessions that the answer of an import shows by more than their ids.
+pub const IMPORTED_SHOWN_BYTES_MAX: usize = 3 * 1024 * 1024;
+
 /// Sessions that one import may bring.
 pub const IMPORT_SESSIONS_MAX: usize = 1_000;
 

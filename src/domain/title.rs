@@ -10,8 +10,8 @@ pub const FALLBACK: &str = "New Session";
 
 const DERIVED_CHARS_MAX: usize = 50;
 const PREVIEW_CHARS_MAX: usize = 120;
-/// A title less the longest ` (fork N)`.
-const KEY_CHARS_MAX: usize = TITLE_CHARS_MAX - " (fork 18446744073709551615)".len();
+/// A title less the longest ` (fork N)`: a base that has as many characters may have been shortened.
+pub const KEY_CHARS_MAX: usize = TITLE_CHARS_MAX - " (fork 18446744073709551615)".len();
 /// A larger number is part of the title: stored columns are signed, and there is room for one more.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 const TURN_META: (&str, &str) = ("<turn_meta>", "</turn_meta>");
@@ -96,8 +96,13 @@ impl ForkName {
 
     /// The title of a fork: the base, shortened to fit, and the number.
     pub fn title(&self) -> String {
+        self.title_within(TITLE_CHARS_MAX)
+    }
+
+    /// The same of at most so many characters, which the number alone may pass.
+    pub fn title_within(&self, chars_max: usize) -> String {
         let suffix = format!("(fork {})", self.number);
-        let room = TITLE_CHARS_MAX - suffix.len() - 1;
+        let room = chars_max.saturating_sub(suffix.len() + 1);
         let base = first_chars(&self.base, room).trim_end();
         if base.is_empty() {
             suffix
@@ -176,7 +181,8 @@ fn without_turn_meta(text: &str) -> Cow<'_, str> {
     kept.into()
 }
 
-fn first_chars(text: &str, chars: usize) -> &str {
+/// The first characters of a text.
+pub fn first_chars(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(at, _)| &text[..at])
 }
 

@@ -7,25 +7,27 @@
 //!
 //! A text may hold several sessions: every header begins the next one.
 
-use std::sync::OnceLock;
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::body::{Given, value};
 use crate::domain::proposal::Restored;
 use crate::domain::{Entry, EntryId, Kind, Limits, Seq, Session, SessionId, Time};
-use crate::pb;
 
 use super::Secrets;
 
 mod facts;
+mod readable;
+mod told;
 
 use facts::Facts;
+use readable::readable;
+use told::Told;
 
 /// What the first field of a header says.
 const FORMAT: &str = "sessiond";
@@ -74,8 +76,21 @@ struct AnyLine<'a> {
     create_time: Option<String>,
     #[serde(default)]
     kind: Option<String>,
-    #[serde(default)]
-    body: Option<String>,
+    #[serde(default, borrow)]
+    body: Option<Text<'a>>,
+}
+
+/// A text that is not copied where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What shows in a line that cannot be read that it is a header.
+#[derive(Deserialize)]
+struct Marks<'a> {
+    #[serde(default, borrow)]
+    format: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    session: Option<&'a RawValue>,
 }
 
 /// What a line says.
@@ -87,6 +102,26 @@ pub enum Read {
     Entry(EntryRead),
 }
 
+/// Why a line cannot be read, without a word of what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// A header: nobody knows whose the entries are that follow.
+    Header(String),
+    /// An entry.
+    Entry(String),
+    /// Anything: it may have been a header.
+    Line(String),
+}
+
+impl Unread {
+    /// Why.
+    pub fn reason(self) -> String {
+        match self {
+            Self::Header(reason) | Self::Entry(reason) | Self::Line(reason) => reason,
+        }
+    }
+}
+
 /// A session's facts, as far as they can be used.
 #[derive(Debug)]
 pub struct Head {
@@ -94,6 +129,8 @@ pub struct Head {
     pub id: Option<SessionId>,
     /// The rest.
     pub restored: Restored,
+    /// Entries that follow, if it says how many.
+    pub entries: Option<u64>,
     /// What of it cannot be used, and why.
     pub problems: Vec<String>,
 }
@@ -125,11 +162,9 @@ pub(super) fn header(session: &Session, secrets: Secrets) -> Vec<u8> {
 pub(super) fn entry(entry: &Entry, line_bytes_max: usize, out: &mut Vec<u8>) {
     let kind = entry.meta.mark.kind;
     let body = STANDARD.encode(&entry.body);
-    let readable = readable(kind, &entry.body);
     let room = line_bytes_max.saturating_sub(body.len() + LINE_REST_BYTES);
-    let readable = readable
-        .as_deref()
-        .filter(|readable| readable.get().len() <= room);
+    let readable = readable(kind, &entry.body, room);
+    let readable = readable.as_deref();
     let only = |wanted: Kind| readable.filter(|_| wanted == kind);
     let line = EntryLine {
         seq: entry.meta.seq.0,
@@ -148,14 +183,36 @@ pub(super) fn entry(entry: &Entry, line_bytes_max: usize, out: &mut Vec<u8>) {
 /// Bytes of a line beside the two forms of its body.
 const LINE_REST_BYTES: usize = 512;
 
-/// Reads a line, or says what is wrong with it, without a word of what it says. `now` is when a session was archived of
-/// which no more is said.
-pub fn read(line: &[u8], now: Time, limits: &Limits) -> Result<Read, String> {
-    let line: AnyLine<'_> = serde_json::from_slice(line).map_err(|error| unread(&error))?;
-    if line.format.is_some() || line.session.is_some() {
-        return header_of(&line, now, limits).map(|head| Read::Session(Box::new(head)));
+/// How a line begins that was written as a header.
+const HEADER_START: &[u8] = b"{\"format\"";
+
+/// Reads a line. `now` is when a session was archived of which no more is said.
+pub fn read(line: &[u8], now: Time, limits: &Limits) -> Result<Read, Unread> {
+    let read: AnyLine<'_> = match serde_json::from_slice(line) {
+        Ok(read) => read,
+        Err(error) => return Err(unreadable(line, &error)),
+    };
+    if !line.starts_with(b"{") {
+        return Err(Unread::Line(String::from("is not an object")));
     }
-    entry_of(line).map(Read::Entry)
+    if read.format.is_some() || read.session.is_some() {
+        let head = header_of(&read, now, limits).map_err(Unread::Header)?;
+        return Ok(Read::Session(Box::new(head)));
+    }
+    entry_of(read).map(Read::Entry).map_err(Unread::Entry)
+}
+
+fn unreadable(line: &[u8], error: &serde_json::Error) -> Unread {
+    let reason = unread(error);
+    if !line.starts_with(b"{") {
+        return Unread::Line(reason);
+    }
+    match serde_json::from_slice::<Marks<'_>>(line) {
+        Ok(marks) if marks.format.is_none() && marks.session.is_none() => Unread::Entry(reason),
+        Ok(_) => Unread::Header(reason),
+        Err(_) if line.starts_with(HEADER_START) => Unread::Header(reason),
+        Err(_) => Unread::Line(reason),
+    }
 }
 
 fn header_of(line: &AnyLine<'_>, now: Time, limits: &Limits) -> Result<Head, String> {
@@ -170,9 +227,12 @@ fn header_of(line: &AnyLine<'_>, now: Time, limits: &Limits) -> Result<Head, Str
     let Some(session) = line.session else {
         return Err(String::from("session: is missing"));
     };
-    let facts: Facts =
+    if !session.get().starts_with('{') {
+        return Err(String::from("session: has a value of the wrong kind"));
+    }
+    let told: Told =
         serde_json::from_str(session.get()).map_err(|error| format!("session: {}", unread(&error)))?;
-    Ok(facts.head(now, limits))
+    Ok(told.head(now, limits))
 }
 
 fn entry_of(line: AnyLine<'_>) -> Result<EntryRead, String> {
@@ -187,7 +247,7 @@ fn entry_of(line: AnyLine<'_>) -> Result<EntryRead, String> {
         return Err(String::from("body: is missing"));
     };
     let body = STANDARD
-        .decode(body)
+        .decode(body.0.as_bytes())
         .map_err(|_| String::from("body: is not base64"))?;
     let id = line.entry_id.filter(|id| !id.is_empty());
     let id = id.map(|id| EntryId::parse(&id, "entry_id").map_err(said));
@@ -209,33 +269,6 @@ fn name(kind: Kind) -> &'static str {
         Kind::Checkpoint => "checkpoint",
         Kind::Event => "event",
     }
-}
-
-/// The JSON form that the protos have. A body that has none, as a time may be beyond what that form can say, is there
-/// as wire bytes alone.
-fn readable(kind: Kind, body: &Bytes) -> Option<Box<RawValue>> {
-    let options = SerializeOptions::new()
-        .stringify_64_bit_integers(false)
-        .use_proto_field_name(true)
-        .skip_default_fields(true);
-    let message = DynamicMessage::decode(descriptor(kind), body.clone()).ok()?;
-    let mut json = Vec::new();
-    message
-        .serialize_with_options(&mut serde_json::Serializer::new(&mut json), &options)
-        .ok()?;
-    RawValue::from_string(String::from_utf8(json).ok()?).ok()
-}
-
-fn descriptor(kind: Kind) -> MessageDescriptor {
-    static POOL: OnceLock<DescriptorPool> = OnceLock::new();
-    let name = match kind {
-        Kind::Message => "sessiond.v1.Message",
-        Kind::Checkpoint => "sessiond.v1.Checkpoint",
-        Kind::Event => "sessiond.v1.Event",
-    };
-    POOL.get_or_init(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).expect("the protos were compiled"))
-        .get_message_by_name(name)
-        .expect("the protos have this message")
 }
 
 /// A time as RFC 3339, to the nanosecond.

@@ -53,6 +53,12 @@ impl Lines {
             self.too_long = true;
             self.text = Vec::new();
         } else {
+            let wanted = self.text.len() + part.len();
+            if wanted > self.text.capacity() {
+                // Twice as much, as ever, but never room for more than a line may have.
+                let room = wanted.max(2 * self.text.capacity()).min(self.bytes_max);
+                self.text.reserve_exact(room - self.text.len());
+            }
             self.text.extend_from_slice(part);
         }
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use prost::DecodeError;
+use tokio::sync::Semaphore;
 
 use crate::domain::id::{Revision, Source};
-use crate::domain::limits::EXPORT_CHUNK_BYTES_MAX;
+use crate::domain::limits::{EXPORT_CHUNK_BYTES_MAX, EXPORT_WRITERS_MAX};
 use crate::domain::outcome::Problem;
 use crate::domain::{Entry, Namespace, RequestId, Seq, Session, SessionId};
 use crate::formats;
@@ -57,7 +59,7 @@ pub struct Named {
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// The sessions that the transcript is kept in, as they stand now.
-    pub sessions: Vec<Arc<Session>>,
+    pub sessions: Vec<Shown>,
     /// Entries that were new.
     pub added: u64,
     /// Entries that were there.
@@ -65,6 +67,18 @@ pub struct Imported {
     /// Lines left out.
     pub problems: Vec<Problem>,
 }
+
+/// A session in the answer of an import.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// As it stands; past some bytes of answer, its large texts left empty.
+    There(Arc<Session>),
+    /// By its id alone, where the answer has no room for more.
+    Named(SessionId),
+}
+
+/// Exports that write at a time: each may hold a body several times over.
+static WRITERS: Semaphore = Semaphore::const_new(EXPORT_WRITERS_MAX);
 
 /// A transcript in pieces.
 pub type Pieces = BoxStream<'static, Result<Bytes, Error>>;
@@ -82,27 +96,38 @@ impl Service {
         let log = tip.log.id;
         let damaged =
             move |error| Error::from(store::Error::corrupt(format!("an entry of log {log}"), error));
-        let head = format.head(&session, spoken.as_ref()).map_err(damaged)?;
+        let write = format.clone();
+        let head = written(move || write.head(&session, spoken.as_ref()));
+        let head = head.await?.map_err(damaged)?;
         let pages = self.entry_pages(&tip, Seq::ZERO);
         let pages = pages.and_then(move |page| {
             let format = format.clone();
-            async move {
-                let written = tokio::task::spawn_blocking(move || written(&format, &page)).await;
-                let written =
-                    written.map_err(|failed| store::Error::unavailable("writing a transcript", failed))?;
-                written.map_err(damaged)
-            }
+            async move { written(move || lines(&format, page)).await?.map_err(damaged) }
         });
         let text = stream::once(async move { Ok(head) }).chain(pages);
         Ok(text.map_ok(pieces).try_flatten().boxed())
     }
 }
 
-/// A page of entries as text: milliseconds of work, so it is done away from the threads that serve connections.
-fn written(format: &formats::Export, page: &[Entry]) -> Result<Vec<u8>, prost::DecodeError> {
+/// Writes a part of a transcript: milliseconds of work, so it is done away from the threads that serve connections.
+async fn written<T: Send + 'static>(write: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let unavailable = |failed| store::Error::unavailable("writing a transcript", failed);
+    let place = WRITERS.acquire().await;
+    let place = place.map_err(|closed| store::Error::unavailable("writing a transcript", closed))?;
+    let job = tokio::task::spawn_blocking(move || {
+        let text = write();
+        // Not before: nobody can stop the job, not even a caller that has gone.
+        drop(place);
+        text
+    });
+    Ok(job.await.map_err(unavailable)?)
+}
+
+/// A page of entries as text.
+fn lines(format: &formats::Export, page: Vec<Entry>) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     for entry in page {
-        format.entry(entry, &mut out)?;
+        format.entry(&entry, &mut out)?;
     }
     Ok(out)
 }

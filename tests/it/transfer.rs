@@ -2,6 +2,7 @@
 
 mod branches;
 mod malformed;
+mod many;
 mod reading;
 mod roundtrip;
 

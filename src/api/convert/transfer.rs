@@ -6,11 +6,10 @@ use tonic::Status;
 use tracing::Span;
 
 use crate::domain::id::{Revision, Source};
-use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::{Invalid, Namespace, RequestId, SessionId};
 use crate::pb;
 use crate::pb::import_session_request::Part;
-use crate::service::transfer::{Export, Format, Import, Imported, Named, Secrets};
+use crate::service::transfer::{Export, Format, Import, Imported, Named, Secrets, Shown};
 
 use super::super::status;
 use super::{optional, place};
@@ -104,18 +103,12 @@ pub(in crate::api) fn piece(part: pb::ImportSessionRequest) -> Result<Bytes, Sta
 
 impl From<Imported> for pb::ImportSessionResponse {
     fn from(imported: Imported) -> Self {
-        let mut room = PAGE_BYTES_MAX;
-        let sessions = imported.sessions.iter().map(|session| {
-            let mut shown = pb::Session::from(&**session);
-            match room.checked_sub(shown.encoded_len()) {
-                Some(rest) => room = rest,
-                None => {
-                    shown.system_prompt.clear();
-                    shown.settings_json.clear();
-                    shown.metadata_json.clear();
-                }
-            }
-            shown
+        let sessions = imported.sessions.iter().map(|shown| match shown {
+            Shown::There(session) => pb::Session::from(&**session),
+            Shown::Named(id) => pb::Session {
+                session_id: id.to_string(),
+                ..pb::Session::default()
+            },
         });
         Self {
             sessions: sessions.collect(),

@@ -232,7 +232,7 @@ fn plain(imported: &Imported, now: Time) -> Profile {
         title_source: TitleSource::Derived,
         setting: setting.clone(),
         labels: labels.clone(),
-        texts: Arc::new(texts.clone()),
+        texts: texts.clone(),
         state: State::Active,
         starred: false,
         thread: None,

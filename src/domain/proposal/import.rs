@@ -1,11 +1,12 @@
 //! What an import writes: one or more sessions as a transcript has them, computed on readers and staged.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::domain::id::{LogId, SessionId, Source};
 use crate::domain::outcome::Imports;
 use crate::domain::path::Tip;
-use crate::domain::session::{Origin, Setting, Texts};
+use crate::domain::session::{Origin, Setting, Texts, label_bytes};
 use crate::domain::tally::Tally;
 use crate::domain::time::Time;
 use crate::domain::title::TitleSource;
@@ -78,7 +79,7 @@ pub struct Restored {
     /// Searchable pairs.
     pub labels: BTreeMap<String, String>,
     /// The large texts.
-    pub texts: Texts,
+    pub texts: Arc<Texts>,
     /// Marked by a person.
     pub starred: bool,
     /// When it was archived, if it is.
@@ -95,6 +96,16 @@ pub struct Restored {
     pub create_time: Option<Time>,
     /// When it last changed.
     pub update_time: Option<Time>,
+}
+
+impl Restored {
+    /// Bytes of its texts: what they take of a commit.
+    pub fn text_bytes(&self) -> usize {
+        let texts = &*self.texts;
+        let large = texts.system_prompt.len() + texts.settings_json.len() + texts.metadata_json.len();
+        let title = self.title.as_ref().map_or(0, |(title, _)| title.len());
+        large + title + self.setting.text_bytes() + label_bytes(&self.labels)
+    }
 }
 
 /// What a transcript says that a session used.

@@ -11,6 +11,7 @@ use crate::domain::proposal::Used;
 use crate::domain::session::{Origin, Profile, Setting, State, Texts};
 use crate::domain::title::TitleSource;
 use crate::domain::{Digest, Log, LogId, Mark, Revision, Tally, Tip, Usage};
+use crate::pb;
 
 fn session(profile: Profile) -> Session {
     let log = Arc::new(Log::root(LogId(uuid::Uuid::nil())));
@@ -90,15 +91,19 @@ fn a_header_has_every_fact_and_nothing_of_its_place() {
     let Head {
         id,
         restored,
+        entries,
         problems,
     } = head(&line);
     let profile = profile();
-    assert_eq!((id, problems), (Some(session.id.clone()), vec![]));
+    assert_eq!(
+        (id, entries, problems),
+        (Some(session.id.clone()), Some(0), vec![])
+    );
     let expected = Restored {
         title: Some((profile.title, profile.title_source)),
         setting: profile.setting,
         labels: profile.labels,
-        texts: Texts::clone(&profile.texts),
+        texts: profile.texts,
         starred: true,
         archive_time: profile.archive_time,
         origin: profile.origin,
@@ -116,14 +121,54 @@ fn a_header_may_say_little() {
     let Head {
         id,
         restored,
+        entries,
         problems,
     } = head(br#"{"format":"sessiond","version":1,"session":{}}"#);
-    assert_eq!((id, restored, problems), (None, Restored::default(), vec![]));
+    assert_eq!(
+        (id, restored, entries, problems),
+        (None, Restored::default(), None, vec![])
+    );
     let archived = head(br#"{"format":"sessiond","version":1,"session":{"state":"ARCHIVED","later":[1]}}"#);
     assert_eq!(archived.restored.archive_time, Some(Time(0)));
     let own =
         head(br#"{"format":"sessiond","version":1,"session":{"session_id":"a","parent_session_id":"a"}}"#);
     assert_eq!((own.restored.parent, own.problems.len()), (None, 1));
+}
+
+#[test]
+fn a_fact_of_the_wrong_kind_is_left_out_alone() {
+    let head = head(
+        br#"{"format":"sessiond","version":1,"session":{"session_id":"s","workspace":null,"labels":null,
+            "title":"kept","provider":["secret"],"create_time":5,"usage":{"input_tokens":-1},
+            "entry_count":-1,"message_count":-1,"preview":7,"starred":"yes","model":"m"}}"#,
+    );
+    let (restored, problems) = (head.restored, head.problems);
+    assert_eq!(head.id, Some(f::session("s")));
+    assert_eq!(restored.title, Some(("kept".into(), TitleSource::Derived)));
+    assert_eq!(restored.setting.model, "m");
+    let wrong = ["usage", "provider", "starred", "create_time"];
+    let wrong = wrong.map(|field| format!("session.{field}: has a value of the wrong kind"));
+    assert_eq!((problems, head.entries), (wrong.to_vec(), None));
+}
+
+#[test]
+fn a_header_that_cannot_be_read_is_told_from_an_entry() {
+    let unread = |line: &str| read(line.as_bytes(), Time(0), &Limits::default()).expect_err(line);
+    for line in [
+        r#"{"format":"sessiond","version":"1","session":{}}"#,
+        r#"{"format":"sessiond","version":99,"session":{}}"#,
+        r#"{"format":"sessiond","version":1,"session":{"session_id":"s","#,
+        r#"{"version":-1,"session":{}}"#,
+        r#"{"format":7}"#,
+    ] {
+        assert!(matches!(unread(line), Unread::Header(_)), "{line}");
+    }
+    for line in [r#"{"seq":"two"}"#, "{}", r#"{"kind":"event","body":5}"#] {
+        assert!(matches!(unread(line), Unread::Entry(_)), "{line}");
+    }
+    for line in ["x", r#"{"seq":1,"#, "[1]", "\u{feff}{}"] {
+        assert!(matches!(unread(line), Unread::Line(_)), "{line}");
+    }
 }
 
 #[test]
@@ -155,11 +200,12 @@ fn what_is_no_line_is_said_without_its_words() {
         ),
         (r#"{"format":"sessiond","version":1}"#, "session: is missing"),
         (
-            r#"{"format":"sessiond","version":1,"session":{"title":7}}"#,
+            r#"{"format":"sessiond","version":1,"session":["secret"]}"#,
             "session: has a value of the wrong kind",
         ),
     ] {
         let found = read(line.as_bytes(), Time(0), &Limits::default()).expect_err(line);
+        let found = found.reason();
         assert!(found.starts_with(reason), "{line}: {found}");
         assert!(!found.contains("secret"), "{found}");
     }

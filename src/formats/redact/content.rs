@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 
+use crate::domain::limits::{PREVIEWED_BYTES_MAX, SETTING_CHARS_MAX, TITLE_CHARS_MAX};
 use crate::domain::session::{Profile, Texts};
-use crate::domain::{Kind, Session, title};
+use crate::domain::title::{self, ForkName, KEY_CHARS_MAX};
+use crate::domain::{Kind, Limits, Session};
 use crate::pb::client as pb;
 use crate::pb::client::content_block::Block;
 use crate::pb::client::{document_block, image_block};
@@ -21,18 +23,18 @@ const REST: &str = "0000000000000000.0000.0000";
 const CUT: &str = "...";
 
 /// The session with its secrets masked. `spoken` is the message that its preview comes from: what is cut first may be
-/// cut in the middle of a secret.
-pub fn session(session: &Session, spoken: Option<&Bytes>) -> Result<Session, DecodeError> {
+/// cut in the middle of a secret. A mask may be longer than what it hides; short facts are cut to their limits again.
+pub fn session(session: &Session, spoken: Option<&Bytes>, limits: &Limits) -> Result<Session, DecodeError> {
     let mut profile = Profile::clone(&session.profile);
-    profile.title = cut(&profile.title);
+    profile.title = fitting(cut(&profile.title), limits.title_chars_max);
     for text in [&mut profile.setting.workspace, &mut profile.setting.endpoint] {
-        hide(text);
+        hide_short(text, SETTING_CHARS_MAX);
     }
     for (name, value) in &mut profile.labels {
         if pair::is_secret(name) {
             MASK.clone_into(value);
         } else {
-            hide(value);
+            hide_short(value, limits.label_value_chars_max);
         }
     }
     let Texts {
@@ -82,7 +84,7 @@ pub fn body(kind: Kind, body: &Bytes) -> Result<Bytes, DecodeError> {
 fn preview(body: &Bytes) -> Result<String, DecodeError> {
     let said = pb::Message::decode(body.clone())?;
     let texts = said.content.iter().filter_map(|block| match &block.block {
-        Some(Block::Text(text)) => Some(masked(&text.text)),
+        Some(Block::Text(text)) => Some(masked(beginning(&text.text))),
         Some(
             Block::Thinking(_)
             | Block::ToolUse(_)
@@ -97,11 +99,25 @@ fn preview(body: &Bytes) -> Result<String, DecodeError> {
     Ok(first.map(|text| title::preview(&text)).unwrap_or_default())
 }
 
-/// A title; one that was cut is read as if a token at its end had gone on.
+/// As much of a text as its preview may come from: what is cut off is no part of a secret that shows in it.
+fn beginning(text: &str) -> &str {
+    let text = text.trim_start();
+    &text[..text.floor_char_boundary(PREVIEWED_BYTES_MAX)]
+}
+
+/// A title; one that was cut is read as if a token at its end had gone on. A fork's may have been cut before its number.
 fn cut(title: &str) -> String {
-    let Some(start) = title.strip_suffix(CUT) else {
-        return masked(title).into_owned();
+    let base = ForkName::of(title).base;
+    if base.len() < title.len() {
+        return format!("{}{}", cut(&base), &title[base.len()..]);
+    }
+    // Beside one that says so, one may have been cut that a number once had to fit behind.
+    let start = match title.strip_suffix(CUT) {
+        Some(start) => start,
+        None if title.chars().count() >= KEY_CHARS_MAX => title,
+        None => return masked(title).into_owned(),
     };
+    let end = &title[start.len()..];
     let whole = format!("{start}{REST}");
     let hidden = masked(&whole);
     let start = match (hidden.strip_suffix(REST), hidden.rfind(MASK)) {
@@ -109,7 +125,21 @@ fn cut(title: &str) -> String {
         (None, Some(at)) => &hidden[..at + MASK.len()],
         (None, None) => start,
     };
-    format!("{start}{CUT}")
+    format!("{start}{end}")
+}
+
+/// A title of at most so many characters; a fork keeps its number.
+fn fitting(title: String, chars_max: usize) -> String {
+    let long = |title: &str| title.len() > chars_max && title.chars().count() > chars_max;
+    if !long(&title) {
+        return title;
+    }
+    let name = ForkName::of(&title);
+    let numbered = name.title_within(chars_max.min(TITLE_CHARS_MAX));
+    if name.number == 0 || long(&numbered) {
+        return title::first_chars(&title, chars_max).trim_end().to_owned();
+    }
+    numbered
 }
 
 fn message(message: &mut pb::Message) {
@@ -149,6 +179,13 @@ fn block(block: &mut pb::ContentBlock) {
 fn hide(text: &mut String) {
     if let std::borrow::Cow::Owned(hidden) = masked(text) {
         *text = hidden;
+    }
+}
+
+/// Hides what is secret in a text of at most so many characters.
+fn hide_short(text: &mut String, chars_max: usize) {
+    if let std::borrow::Cow::Owned(hidden) = masked(text) {
+        title::first_chars(&hidden, chars_max).clone_into(text);
     }
 }
 
@@ -255,7 +292,20 @@ mod tests {
             ("token sk-abcdefgh1234", "token sk-[redacted]"),
         ] {
             assert_eq!(cut(title), hidden);
+            let (fork, hidden) = (
+                format!("{title} (fork 1) (fork 2)"),
+                format!("{hidden} (fork 1) (fork 2)"),
+            );
+            assert_eq!(cut(&fork), hidden);
         }
+        // What makes room for a number is cut without a word.
+        let base = format!("{} sk-abcdefgh1234", "x".repeat(180));
+        let forked = ForkName { base, number: 12 }.title();
+        assert_eq!(forked.len(), TITLE_CHARS_MAX);
+        assert_eq!(
+            cut(&forked),
+            format!("{} sk-[redacted] (fork 12)", "x".repeat(180))
+        );
         let long = format!("{} sk-abcdefgh1234", "x".repeat(111));
         let said = pb::Message {
             content: vec![text(" "), text(&long)],
@@ -263,5 +313,34 @@ mod tests {
         };
         let preview = preview(&said.encode_to_vec().into()).unwrap();
         assert!(preview.ends_with(" sk-[reda"), "{preview}");
+        // No more of a message is looked at than its preview may come from.
+        let said = pb::Message {
+            content: vec![text(&format!(
+                "{}key=\"{}",
+                " ".repeat(1 << 20),
+                "x y ".repeat(1 << 20)
+            ))],
+            ..pb::Message::default()
+        };
+        assert_eq!(
+            self::preview(&said.encode_to_vec().into()).unwrap(),
+            "key=\"[redacted]"
+        );
+    }
+
+    #[test]
+    fn masks_fit_where_what_they_hide_did() {
+        let title = |title: &str| fitting(cut(title), TITLE_CHARS_MAX);
+        let long = format!("key=a {}", "x".repeat(194));
+        assert_eq!(title(&long), format!("key=[redacted] {}", "x".repeat(185)));
+        let fork = format!("key=a {} (fork 7)", "x".repeat(185));
+        assert_eq!(
+            title(&fork),
+            format!("key=[redacted] {} (fork 7)", "x".repeat(176))
+        );
+        assert_eq!(title("key=a"), "key=[redacted]");
+        let mut value = format!("{} key=a", "x".repeat(250));
+        hide_short(&mut value, 256);
+        assert_eq!(value, format!("{} key=[", "x".repeat(250)));
     }
 }

@@ -44,26 +44,38 @@ const LITERALS: [&str; 6] = ["true", "false", "null", "nil", "none", "undefined"
 /// A value that looks like a secret has at least so many characters.
 const LOOKS_CHARS_MIN: usize = 8;
 
+/// The longest type between a name and its value.
+const TYPE_CHARS_MAX: usize = 96;
+
 /// The value of the pair whose name is the word from `start` to `end`, if there is one to hide.
 pub(super) fn value(text: &str, start: usize, end: usize) -> Option<Stretch<'_>> {
     let bytes = text.as_bytes();
     let quote = Quote::at(bytes, end);
     let named = quote.as_ref().map_or(end, |quote| quote.after);
-    let blanks = run(bytes, named, is_blank);
+    // The name may be a place in something: `environ["PASSWORD"] = `.
+    let placed = run(bytes, named, |byte| matches!(byte, b']' | b')'));
+    let blanks = run(bytes, placed, is_blank);
     let joined = run(bytes, blanks, |byte| matches!(byte, b'=' | b':' | b'>'));
     let sign = bytes[blanks..joined].first();
-    if !matches!(sign, Some(b'=' | b':')) || !is_secret(&text[start..end]) {
+    let is_call = bytes[named..placed].contains(&b')');
+    if !matches!((sign, is_call), (Some(b'='), _) | (Some(b':'), false)) || !is_secret(&text[start..end]) {
         return None;
     }
-    let pair = Pair {
+    let quote = quote.filter(|_| placed == named);
+    let mut pair = Pair {
         text,
         name: &text[start..end],
         quote: quote.map_or("", |quote| &text[quote.start..quote.after]),
         at: run(bytes, joined, is_blank),
     };
+    if &text[blanks..joined] == ":"
+        && let Some(at) = pair.behind_type()
+    {
+        pair.at = at;
+    }
     match Quote::at(bytes, pair.at) {
         Some(opening) => pair.quoted(&opening),
-        None if sign == Some(&b'=') && blanks == named && pair.at == joined => pair.tight(),
+        None if sign == Some(&b'=') && blanks == placed && pair.at == joined => pair.tight(),
         None => pair.loose(),
     }
 }
@@ -112,6 +124,19 @@ impl<'a> Pair<'a> {
         let literal = LITERALS.iter().any(|word| said.eq_ignore_ascii_case(word));
         // In JSON only numbers stand there without quotes, and a mask is none.
         (!literal).then(|| self.stretch(start, end, self.quote)).flatten()
+    }
+
+    /// Where a type comes first: the value behind the next sign, as in `key: string = "…"`.
+    fn behind_type(&self) -> Option<usize> {
+        let bytes = &self.text.as_bytes()[..self.text.len().min(self.at + TYPE_CHARS_MAX)];
+        let sign = run(bytes, self.at, is_type);
+        let at = run(bytes, sign + 1, is_blank);
+        let is_plain = Quote::at(bytes, self.at).is_none()
+            && self.behind_scheme(self.at) == self.at
+            && !self.text[self.at..].starts_with(MASK);
+        let is_apart = sign > self.at && (is_blank(bytes[sign - 1]) || Quote::at(bytes, at).is_some());
+        let is_sign = bytes.get(sign) == Some(&b'=') && !matches!(bytes.get(sign + 1), Some(b'=' | b'>'));
+        (is_plain && is_apart && is_sign).then_some(at)
     }
 
     /// What is to be hidden, if it is not yet.
@@ -196,6 +221,11 @@ fn looks_secret(value: &str) -> bool {
 
 fn is_secret_like(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-./+=~".contains(&byte)
+}
+
+/// What the name of a type is written in. Digits are not: they may be a secret's.
+fn is_type(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || b"_.:,&|?<>[]' ".contains(&byte)
 }
 
 fn is_blank(byte: u8) -> bool {

@@ -1,5 +1,6 @@
 //! Secrets that show by themselves: keys with a known beginning, JWTs, and what follows `Bearer`.
 
+use super::escapes::Seen;
 use super::{Stretch, run};
 
 /// How the keys of a provider begin, and how many characters follow at least.
@@ -35,6 +36,7 @@ const KEYS: [(&str, usize); 26] = [
 /// How the ids of AWS keys begin; capitals and digits follow.
 const AWS: [&str; 6] = ["AKIA", "ASIA", "AROA", "AIDA", "ABIA", "ACCA"];
 const AWS_CHARS_MIN: usize = 12;
+const AWS_CHARS_MAX: usize = 128;
 
 /// A bearer token has at least so many characters.
 const BEARER_CHARS_MIN: usize = 6;
@@ -59,25 +61,34 @@ pub(super) struct Token {
 
 /// The tokens inside a word, in order.
 pub(super) struct Tokens<'a> {
+    seen: &'a Seen<'a>,
     bytes: &'a [u8],
     word: usize,
     at: usize,
     end: usize,
+    /// No JWT begins before this.
+    no_jwt_to: usize,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(bytes: &'a [u8], start: usize, end: usize) -> Self {
+    pub(super) fn new(seen: &'a Seen<'a>, start: usize, end: usize) -> Self {
         Self {
-            bytes,
+            seen,
+            bytes: seen.text.as_bytes(),
             word: start,
             at: start,
             end,
+            no_jwt_to: 0,
         }
     }
 
-    /// Whether a token may begin here: not in the middle of a word.
+    /// Whether a token may begin here: not in the middle of a word, unless that changes its colour.
     fn is_boundary(&self, at: usize) -> bool {
-        at == self.word || !self.bytes[at - 1].is_ascii_alphanumeric() || self.is_behind_escape(at)
+        !self.bytes[..at].last().is_some_and(u8::is_ascii_alphanumeric) || self.is_start(at)
+    }
+
+    fn is_start(&self, at: usize) -> bool {
+        at == self.word || self.is_behind_escape(at) || self.seen.is_cut(at)
     }
 
     /// Whether what the word has before this is the rest of an escape, such as the `n` of `\n`.
@@ -92,7 +103,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn token(&self, at: usize) -> Option<Token> {
+    fn token(&mut self, at: usize) -> Option<Token> {
         let word = &self.bytes[at..self.end];
         let key = KEYS
             .iter()
@@ -104,28 +115,30 @@ impl<'a> Tokens<'a> {
         }
         if AWS.iter().any(|prefix| word.starts_with(prefix.as_bytes())) {
             let start = at + 4;
-            let end = run(&self.bytes[..self.end], start, |byte| {
-                byte.is_ascii_alphanumeric()
+            // A row of beginnings that change colour must not be read again and again.
+            let last = self.end.min(start + AWS_CHARS_MAX);
+            let end = run(&self.bytes[..last], start, |byte| byte.is_ascii_alphanumeric());
+            let has_small = self.bytes[start..end].iter().any(u8::is_ascii_lowercase);
+            let is_key = end - start >= AWS_CHARS_MIN && !has_small;
+            return is_key.then(|| Token {
+                start,
+                end: run(&self.bytes[..self.end], end, |byte| byte.is_ascii_alphanumeric()),
             });
-            let capitals = || {
-                self.bytes[start..end]
-                    .iter()
-                    .all(|byte| !byte.is_ascii_lowercase())
-            };
-            return (end - start >= AWS_CHARS_MIN && capitals()).then_some(Token { start, end });
         }
         // Where dashes begin one too, a row of beginnings would be read again and again.
-        let begins = at == self.word || !is_base64url(self.bytes[at - 1]) || self.is_behind_escape(at);
+        let begins = at >= self.no_jwt_to
+            && (!self.bytes[..at].last().is_some_and(|byte| is_base64url(*byte)) || self.is_start(at));
         (begins && word.starts_with(b"eyJ"))
             .then(|| self.jwt(at))
             .flatten()
     }
 
     /// Three parts with dots between them; of an unsigned one the last is empty.
-    fn jwt(&self, at: usize) -> Option<Token> {
+    fn jwt(&mut self, at: usize) -> Option<Token> {
         let bytes = &self.bytes[..self.end];
         let header = run(bytes, at, is_base64url);
         let payload = run(bytes, header + 1, is_base64url);
+        self.no_jwt_to = header;
         if bytes.get(header) != Some(&b'.') || payload == header + 1 || bytes.get(payload) != Some(&b'.') {
             return None;
         }

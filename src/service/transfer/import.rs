@@ -13,25 +13,28 @@ use crate::body;
 use crate::domain::id::Source;
 use crate::domain::limits::{
     COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, IMPORT_COMMIT_SESSIONS_MAX, IMPORT_PROBLEMS_MAX,
-    IMPORT_SESSIONS_MAX, STAGING_RENEWED_EVERY,
+    IMPORT_SESSIONS_MAX, IMPORTED_SHOWN_BYTES_MAX, IMPORTED_WHOLE_BYTES_MAX, STAGING_RENEWED_EVERY,
 };
 use crate::domain::outcome::{Imports, Problem};
 use crate::domain::proposal::{self, SessionCommand, Written};
-use crate::domain::session::{State, workspace};
+use crate::domain::session::{Profile, State, workspace};
 use crate::domain::{
-    Command, Digest, Limits, Namespace, NewEntry, Noun, Outcome, Refusal, Request, Session, SessionId,
+    Command, Digest, Limits, Namespace, NewEntry, Noun, Outcome, Refusal, Request, Seq, Session, SessionId,
 };
-use crate::formats::jsonl::{self, EntryRead, Head, Read};
+use crate::formats::jsonl::{self, EntryRead, Head, Read, Unread};
 use crate::formats::lines::{Line, Lines};
 use crate::store;
 
 use super::super::staging;
 use super::super::{Call, Error, Service, mismatched};
 use super::section::{Ended, Section, Taken, Target};
-use super::{Import, Imported, Named};
+use super::{Import, Imported, Named, Shown};
 
-/// The largest line that is read where it came in: a millisecond's work.
+/// The largest line that is read where it came in: a millisecond's work. After so many bytes of lines others get a turn.
 const INLINE_BYTES_MAX: usize = 512 * 1024;
+
+/// What a line costs however short it is, in bytes of longer ones.
+const LINE_BYTES: usize = 512;
 
 impl Service {
     /// Reads a transcript and keeps what it holds.
@@ -103,9 +106,14 @@ impl Service {
         let Outcome::Imported(sum) = outcome else {
             return Err(mismatched(&outcome));
         };
+        let mut room = (IMPORTED_WHOLE_BYTES_MAX, IMPORTED_SHOWN_BYTES_MAX);
         let mut sessions = Vec::with_capacity(sum.sessions.len());
-        for id in &sum.sessions {
-            sessions.extend(self.store.session(ns, id).await?);
+        for id in sum.sessions {
+            if room.1 == 0 {
+                sessions.push(Shown::Named(id));
+            } else if let Some(session) = self.store.session(ns, &id).await? {
+                sessions.push(shown(session, &mut room));
+            }
         }
         Ok(Imported {
             sessions,
@@ -116,13 +124,44 @@ impl Service {
     }
 }
 
+/// A session as there is room for it: bytes for those with their large texts, and for all.
+fn shown(session: Arc<Session>, room: &mut (usize, usize)) -> Shown {
+    let whole = session.text_bytes();
+    if whole <= room.0 && whole <= room.1 {
+        *room = (room.0 - whole, room.1 - whole);
+        return Shown::There(session);
+    }
+    let bare = without_texts(&session);
+    match room.1.checked_sub(bare.text_bytes()) {
+        Some(rest) => {
+            room.1 = rest;
+            Shown::There(Arc::new(bare))
+        }
+        None => {
+            room.1 = 0;
+            Shown::Named(bare.id)
+        }
+    }
+}
+
+fn without_texts(session: &Session) -> Session {
+    let profile = Profile {
+        texts: Arc::default(),
+        ..Profile::clone(&session.profile)
+    };
+    Session {
+        profile: Arc::new(profile),
+        ..session.clone()
+    }
+}
+
 /// A transcript that is being read.
 struct Importer<'a> {
     service: &'a Service,
     namespace: &'a Namespace,
     import: Import,
     body_limits: Limits,
-    section: Option<Section<'a>>,
+    owner: Owner<'a>,
     /// Sessions that began, those that could not be read included.
     begun: usize,
     /// What is to be made visible.
@@ -133,7 +172,50 @@ struct Importer<'a> {
     renewed: Instant,
     /// Entries and bytes that the commit carries.
     carried: (usize, usize),
+    /// Bytes of lines since others had a turn.
+    busy: usize,
     sum: Imports,
+}
+
+/// Whose the next entry is.
+enum Owner<'a> {
+    /// Nobody's: no header has come.
+    Nobody,
+    /// This session's.
+    Session(Box<Open<'a>>),
+    /// That of a session that is left out. The first entry says so for all.
+    LeftOut,
+    /// Likewise, and it has been said.
+    Said,
+    /// That of a session too many, as everything is from there on.
+    Beyond,
+}
+
+/// A session that the transcript is in the middle of.
+struct Open<'a> {
+    section: Section<'a>,
+    /// Number of its header's line.
+    header: u64,
+    /// Entries that it has, if the header says how many.
+    entries: Option<u64>,
+    /// Whether a line of it was left out.
+    is_spoiled: bool,
+    /// Whether a line that may have been a header could not be read since the last entry.
+    is_doubtful: bool,
+}
+
+impl Open<'_> {
+    /// Whether an entry behind a line that cannot be read is still this session's: the line may have been a header.
+    async fn has(&mut self, seq: Option<Seq>, entry: &NewEntry) -> Result<bool, Error> {
+        let Some(seq) = seq.filter(|_| self.is_doubtful) else {
+            return Ok(true);
+        };
+        if self.entries.is_some_and(|entries| seq.0 > entries) {
+            return Ok(false);
+        }
+        // Entries of another session begin anew, and those of a fork are known here.
+        Ok(!self.section.is_past(seq) || (seq.0 > 1 && self.section.holds(&entry.id).await?))
+    }
 }
 
 impl<'a> Importer<'a> {
@@ -143,60 +225,83 @@ impl<'a> Importer<'a> {
             namespace,
             import,
             body_limits: service.limits.for_stored_bodies(),
-            section: None,
+            owner: Owner::Nobody,
             begun: 0,
             ready: Vec::new(),
             ready_ids: HashSet::new(),
             ready_sources: HashSet::new(),
             renewed: Instant::now(),
             carried: (0, 0),
+            busy: 0,
             sum: Imports::default(),
         }
     }
 
     async fn line(&mut self, line: Line) -> Result<(), Error> {
+        self.pause(line.text.as_ref().map_or(0, Vec::len)).await;
+        if matches!(self.owner, Owner::Beyond) {
+            return Ok(());
+        }
         let Some(text) = line.text else {
             let max = self.service.limits.line_bytes_max();
-            self.problem(line.number, format!("is longer than {max} bytes"));
+            self.unread(line.number, format!("is longer than {max} bytes"));
             return Ok(());
         };
-        let text = trimmed(&text, line.number);
-        if text.is_empty() {
+        if trimmed(&text).is_empty() {
             return Ok(());
         }
         match self.read(text).await {
-            Ok(Read::Session(head)) => self.begin(line.number, *head).await,
-            Ok(Read::Entry(entry)) => self.entry(line.number, entry).await,
-            Err(reason) if line.ended => {
-                self.problem(line.number, reason);
-                Ok(())
+            Ok(Read::Session(head)) => self.begin(line.number, *head).await?,
+            Ok(Read::Entry(entry)) => self.entry(line.number, entry).await?,
+            Err(_) if !line.ended => self.left_out(line.number, "the last line is torn off"),
+            Err(Unread::Entry(reason)) => self.left_out(line.number, reason),
+            Err(Unread::Line(reason)) => self.unread(line.number, reason),
+            Err(Unread::Header(reason)) => {
+                if self.is_next(line.number).await? {
+                    self.problem(line.number, reason);
+                    self.owner = Owner::LeftOut;
+                }
             }
-            Err(_) => {
-                self.problem(line.number, "the last line is torn off");
-                Ok(())
-            }
+        }
+        Ok(())
+    }
+
+    /// Lets others have a turn now and then.
+    async fn pause(&mut self, bytes: usize) {
+        self.busy += bytes + LINE_BYTES;
+        if self.busy > INLINE_BYTES_MAX {
+            self.busy = 0;
+            tokio::task::yield_now().await;
         }
     }
 
     /// Reads a line; a large one away from the threads that serve connections.
-    async fn read(&self, text: &[u8]) -> Result<Read, String> {
+    async fn read(&self, text: Vec<u8>) -> Result<Read, Unread> {
         let now = self.service.now();
         if text.len() <= INLINE_BYTES_MAX {
-            return jsonl::read(text, now, &self.service.limits);
+            return jsonl::read(trimmed(&text), now, &self.service.limits);
         }
-        let (text, limits) = (text.to_vec(), self.service.limits.clone());
-        let read = tokio::task::spawn_blocking(move || jsonl::read(&text, now, &limits)).await;
-        read.unwrap_or_else(|_| Err(String::from("could not be read")))
+        let limits = self.service.limits.clone();
+        let read = tokio::task::spawn_blocking(move || jsonl::read(trimmed(&text), now, &limits)).await;
+        read.unwrap_or_else(|_| Err(Unread::Line(String::from("could not be read"))))
+    }
+
+    /// Ends the session before; whether there may be one more.
+    async fn is_next(&mut self, number: u64) -> Result<bool, Error> {
+        self.end_section().await?;
+        self.begun += 1;
+        let is_next = self.begun <= IMPORT_SESSIONS_MAX;
+        if !is_next {
+            self.owner = Owner::Beyond;
+            let more =
+                format!("an import has at most {IMPORT_SESSIONS_MAX} sessions: all lines from here on");
+            self.problem(number, more);
+        }
+        Ok(is_next)
     }
 
     async fn begin(&mut self, number: u64, head: Head) -> Result<(), Error> {
-        self.end_section().await?;
-        self.begun += 1;
-        if self.begun > IMPORT_SESSIONS_MAX {
-            self.problem(
-                number,
-                format!("an import has at most {IMPORT_SESSIONS_MAX} sessions"),
-            );
+        if !self.is_next(number).await? {
             return Ok(());
         }
         for problem in &head.problems {
@@ -223,8 +328,15 @@ impl<'a> Importer<'a> {
         if met || self.ready.len() >= IMPORT_COMMIT_SESSIONS_MAX {
             self.publish(None).await?;
         }
+        let entries = head.entries;
         let target = self.target(id, source, head).await?;
-        self.section = Some(Section::begin(self.service, self.namespace, target));
+        self.owner = Owner::Session(Box::new(Open {
+            section: Section::begin(self.service, self.namespace, target),
+            header: number,
+            entries,
+            is_spoiled: false,
+            is_doubtful: false,
+        }));
         Ok(())
     }
 
@@ -265,31 +377,64 @@ impl<'a> Importer<'a> {
     }
 
     async fn entry(&mut self, number: u64, read: EntryRead) -> Result<(), Error> {
-        let Some(section) = &mut self.section else {
-            self.problem(number, "stands before the header of its session");
-            return Ok(());
-        };
-        let service = self.service;
-        let entry = checked(service, read.given, &self.body_limits).await;
-        match entry {
-            Ok(entry) => {
-                if section.take(read.seq, entry).await? == Taken::OutOfOrder {
-                    self.problem(number, "seq: is not above that of the line before");
-                }
+        let open = match &mut self.owner {
+            Owner::Session(open) => open,
+            Owner::Nobody => {
+                self.problem(number, "stands before the header of its session");
+                return Ok(());
             }
-            Err(reason) => self.problem(number, reason),
+            Owner::LeftOut => {
+                self.owner = Owner::Said;
+                self.problem(
+                    number,
+                    "belongs to a session that is left out, as do the entries behind it",
+                );
+                return Ok(());
+            }
+            Owner::Said | Owner::Beyond => return Ok(()),
+        };
+        let entry = match checked(self.service, read.given, &self.body_limits).await {
+            Ok(entry) => entry,
+            Err(reason) => {
+                self.left_out(number, reason);
+                return Ok(());
+            }
+        };
+        if !open.has(read.seq, &entry).await? {
+            self.end_section().await?;
+            self.owner = Owner::Said;
+            let lost = "may belong to a session whose header was lost, as may the entries behind it";
+            self.problem(number, lost);
+            return Ok(());
+        }
+        open.is_doubtful = false;
+        if open.section.take(read.seq, entry).await? == Taken::OutOfOrder {
+            self.left_out(number, "seq: is not above that of the line before");
         }
         Ok(())
     }
 
+    /// Ends the session that is open. What it brings is made visible with those before it, if one commit has room.
     async fn end_section(&mut self) -> Result<(), Error> {
-        let Some(section) = self.section.take() else {
+        let Owner::Session(open) = std::mem::replace(&mut self.owner, Owner::Nobody) else {
             return Ok(());
         };
+        let came = open.section.came();
+        if let Some(entries) = open.entries.filter(|entries| came < *entries && !open.is_spoiled) {
+            self.problem(
+                open.header,
+                format!("session.entry_count: is {entries}, but {came} came"),
+            );
+        }
+        let section = open.section;
         let source = section.source.clone();
+        let texts = section.text_bytes();
+        if !self.ready.is_empty() && self.carried.1 + texts > COMMIT_BYTES_MAX {
+            self.publish(None).await?;
+        }
         let room = (
             COMMIT_ENTRIES_MAX.saturating_sub(self.carried.0),
-            COMMIT_BYTES_MAX.saturating_sub(self.carried.1),
+            COMMIT_BYTES_MAX.saturating_sub(self.carried.1 + texts),
         );
         let Ended {
             id,
@@ -305,6 +450,7 @@ impl<'a> Importer<'a> {
             self.sum.sessions.push(id.clone());
         }
         if let Some(imported) = imported {
+            self.carried.1 += texts;
             self.ready.push(imported);
             self.ready_ids.insert(id);
             self.ready_sources.extend(source);
@@ -357,6 +503,22 @@ impl<'a> Importer<'a> {
         self.publish(Some(call)).await
     }
 
+    /// Names a line that cannot be read and may be anything, a header too.
+    fn unread(&mut self, line: u64, reason: impl Into<String>) {
+        if let Owner::Session(open) = &mut self.owner {
+            open.is_doubtful = true;
+        }
+        self.left_out(line, reason);
+    }
+
+    /// Names a line of the session that is open.
+    fn left_out(&mut self, line: u64, reason: impl Into<String>) {
+        if let Owner::Session(open) = &mut self.owner {
+            open.is_spoiled = true;
+        }
+        self.problem(line, reason);
+    }
+
     fn problem(&mut self, line: u64, reason: impl Into<String>) {
         let problems = &mut self.sum.problems;
         let reason = match problems.len() {
@@ -396,12 +558,7 @@ async fn checked(service: &Service, given: body::Given, limits: &Limits) -> Resu
     }
 }
 
-/// A line without the blanks around it, and the first one without a byte order mark.
-fn trimmed(text: &[u8], number: u64) -> &[u8] {
-    let text = if number == 1 {
-        text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
-    } else {
-        text
-    };
-    text.trim_ascii()
+/// A line without the blanks around it, and without a byte order mark: a file that another was put behind has one within.
+fn trimmed(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii()
 }

@@ -27,6 +27,8 @@ pub(super) struct Section<'a> {
     state: State<'a>,
     /// The last place in the session it comes from.
     last: Seq,
+    /// Entries that came, each in its place.
+    came: u64,
     batch: Vec<NewEntry>,
     batch_bytes: usize,
     added: u64,
@@ -97,10 +99,32 @@ impl<'a> Section<'a> {
             restored,
             state,
             last: Seq::ZERO,
+            came: 0,
             batch: Vec::new(),
             batch_bytes: 0,
             added: 0,
             skipped: 0,
+        }
+    }
+
+    /// Whether the transcript has gone past this place.
+    pub(super) fn is_past(&self, seq: Seq) -> bool {
+        seq <= self.last
+    }
+
+    /// Entries that came, known ones included.
+    pub(super) fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// Bytes of the facts that come with the command; a session that only goes on keeps its own.
+    pub(super) fn text_bytes(&self) -> usize {
+        match &self.state {
+            State::Comparing(_) => 0,
+            State::Writing(writing) => match writing.0 {
+                Place::New { .. } | Place::Branch { .. } => self.restored.text_bytes(),
+                Place::After { .. } => 0,
+            },
         }
     }
 
@@ -114,6 +138,7 @@ impl<'a> Section<'a> {
             return Ok(if known { Taken::Yes } else { Taken::OutOfOrder });
         }
         self.last = seq;
+        self.came += 1;
         if let State::Comparing(comparison) = &mut self.state {
             match comparison.step(self.service, &entry).await? {
                 Some(Step::Known) | None => {
@@ -160,7 +185,7 @@ impl<'a> Section<'a> {
     }
 
     /// Whether an entry of this id was taken.
-    async fn holds(&mut self, id: &EntryId) -> Result<bool, Error> {
+    pub(super) async fn holds(&mut self, id: &EntryId) -> Result<bool, Error> {
         match &self.state {
             State::Comparing(comparison) => comparison.has(self.service, id).await,
             State::Writing(_) => {
@@ -205,6 +230,9 @@ impl<'a> Section<'a> {
     /// The session is whole. What of it is to come with the command has to fit into `room`, entries and bytes.
     pub(super) async fn end(mut self, room: (usize, usize)) -> Result<Ended, Error> {
         self.write_batch().await?;
+        if self.text_bytes() == 0 {
+            self.restored.texts = Arc::default();
+        }
         let (added, skipped) = (self.added, self.skipped);
         let there = |id| Ended {
             id,
