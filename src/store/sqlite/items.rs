@@ -16,11 +16,11 @@ use crate::store::record::{Code, Damage, ItemRow, TurnRow, column, number};
 const BODY: usize = 10;
 
 /// The columns of [`read_turn`], in its order.
-const TURN_COLUMNS: &str = "journal, number, turn_id, status, usage, error, start_time, end_time, open_items, \
+pub(super) const TURN_COLUMNS: &str = "journal, number, turn_id, status, usage, error, start_time, end_time, open_items, \
     change, epoch";
 
 /// The columns of [`read_item`], in its order.
-const ITEM_COLUMNS: &str =
+pub(super) const ITEM_COLUMNS: &str =
     "journal, seq, turn_id, item_id, kind, status, change, create_time, end_time, digest, body";
 
 /// A turn.

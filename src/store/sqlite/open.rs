@@ -73,6 +73,21 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// A copy into it has not come to its end.
+    #[error(
+        "{} is half a copy of another store: run the same `sessiond copy` again to bring it to its end, or remove it",
+        .file.display()
+    )]
+    Unfinished {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A copy goes into an empty place alone.
+    #[error("{} is not empty: a copy goes into an empty place alone", .file.display())]
+    NotEmpty {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file's structure is damaged.
     #[error("the database is damaged")]
     Damaged {
@@ -196,7 +211,19 @@ pub(super) fn beside(dir: &Path) -> Result<Connection, OpenError> {
             .map_err(|source| failure("reading the schema's version", source))
     };
     judge_version(&file, number("application_id")?, number("user_version")?)?;
+    check_whole(&conn, &file)?;
     Ok(conn)
+}
+
+/// Refuses a file that a copy has not filled to its end.
+pub(super) fn check_whole(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+    let filling = conn.query_row("SELECT EXISTS (SELECT 1 FROM filling)", (), |row| row.get(0));
+    if filling.map_err(|source| failure("looking whether a copy is whole", source))? {
+        return Err(OpenError::Unfinished {
+            file: file.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether `file` is one that a process which has `dir` works with.
@@ -315,7 +342,7 @@ pub(super) fn rewrite_version(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "user_version", known_version())
 }
 
-fn failure(operation: &'static str, source: rusqlite::Error) -> OpenError {
+pub(super) fn failure(operation: &'static str, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { source },
         Some(_) | None => OpenError::Sqlite { operation, source },
