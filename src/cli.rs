@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod append;
+mod copy;
 mod demo;
 mod diff;
 mod engines;
@@ -34,6 +35,7 @@ pub mod serve;
 mod sessions;
 mod show;
 mod snapshot;
+mod stores;
 mod table;
 mod tail;
 mod term;
@@ -93,6 +95,7 @@ enum Command {
     Backup(keep::Backup),
     Verify(keep::Verify),
     Reindex(reindex::Reindex),
+    Copy(copy::Copy),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -166,6 +169,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Backup(backup) => backup.run(screen),
             Command::Verify(verify) => verify.run(screen),
             Command::Reindex(reindex) => reindex.run(screen).await,
+            Command::Copy(copy) => copy.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
@@ -232,6 +236,8 @@ mod tests {
             "sessiond ls --addr host:port",
             "sessiond append s hi --title t",
             "sessiond backup",
+            "sessiond copy --from sqlite:a",
+            "sessiond copy --from a --to b",
             "sessiond prune",
             "sessiond prune --older-than soon",
             "sessiond prune --keep -1",

@@ -15,6 +15,7 @@
 //!   Nothing is ever removed because it could not be read.
 //! - A future that is dropped may or may not have taken effect, never half.
 //! - Bodies come back byte for byte.
+//! - What a store has can be read whole, and put into an empty one: [`survey`] says how.
 //!
 //! `store/conformance.rs` stamps one suite of tests on every backend.
 
@@ -38,12 +39,15 @@ use crate::domain::{
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod copy;
 pub mod memory;
 mod observers;
 mod record;
 pub mod sqlite;
+pub mod survey;
 
 pub use observers::{Observer, Observers};
+pub use survey::{Fill, Survey};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +176,7 @@ pub struct Lack {
 
 /// A place for rows. The module's page is its contract.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Survey {
     /// Decides and applies `proposal` at `now`, durably.
     async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error>;
 

@@ -122,6 +122,12 @@ pub const SWEEP_ROWS_MAX: usize = 1_000;
 /// Bytes of bodies that one commit of upkeep removes, unless one row alone has more.
 pub const SWEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Rows that one commit of a copy into another store takes.
+pub const COPY_ROWS_MAX: usize = 2_000;
+
+/// Bytes of bodies and texts that one commit of a copy takes, unless one row alone has more.
+pub const COPY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How long a receipt answers retries.
 pub const RECEIPT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 

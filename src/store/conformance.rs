@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-use super::Store;
+use super::{Fill, Store};
 
+pub(crate) mod copies;
 pub(crate) mod deletion;
 pub(crate) mod desk;
 pub(crate) mod engines;
@@ -36,9 +37,20 @@ pub(crate) mod threads;
 pub(crate) mod upkeep;
 
 /// A place where a store keeps its rows; each one begins empty.
-pub(crate) trait Backend {
+pub(crate) trait Backend: Sized {
+    /// Another place of the same kind, empty.
+    async fn another(&self) -> Self;
+
+    /// Opens the place to be filled with a copy, or says why not.
+    async fn fill(&self) -> Result<Arc<dyn Fill>, String>;
+
+    /// Opens the store over what is there, or says why not.
+    async fn try_open(&self) -> Result<Arc<dyn Store>, String>;
+
     /// Opens the store over what is there.
-    async fn open(&self) -> Arc<dyn Store>;
+    async fn open(&self) -> Arc<dyn Store> {
+        self.try_open().await.expect("it opens")
+    }
 
     /// Closes `store` and opens it again, as a restart does.
     async fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
@@ -104,7 +116,9 @@ macro_rules! conformance {
                     it_goes_on_where_it_was, a_crowd_of_one_time, filters_look_at_bounded_rows,
                     what_is_swept_leaves, what_is_rewound_away_is_not_found;
                 observed: in_the_order_of_commits, though_nobody_waits;
-                model: agrees_with_memory, agrees_with_memory_under_load;
+                copies: everything_comes_along, forks_still_share, engines_have_left, go_into_an_empty_place_alone,
+                    a_half_is_not_opened_and_goes_on, a_source_that_changed_is_noticed, pages_are_bounded;
+                model: agrees_with_memory, agrees_with_memory_under_load, agrees_with_memory_after_moving;
             }
         }
     };

@@ -27,6 +27,7 @@ use tables::Tables;
 
 mod engines;
 mod index;
+mod survey;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,7 @@ use crate::domain::{
     RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Tip,
     Turn, TurnId,
 };
+use crate::store::survey::{Key, Stretch, Survey};
 use crate::store::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
 
 mod answers;
@@ -39,6 +40,7 @@ mod entries;
 mod index;
 mod items;
 mod logs;
+mod moving;
 mod open;
 mod past_heads;
 mod readers;
@@ -47,6 +49,7 @@ mod resumes;
 mod schema;
 mod sessions;
 mod stored;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -55,6 +58,7 @@ mod walk;
 mod writer;
 
 pub use backup::{BackedUp, BackupError, Existing, backup};
+pub use moving::{Archive, Filling};
 pub use open::OpenError;
 pub use verify::{Opener, Problem, Report, verify};
 
@@ -137,6 +141,15 @@ impl Drop for Sqlite {
         self.index.join();
         self.readers.join();
         self.writer.join();
+    }
+}
+
+#[async_trait]
+impl Survey for Sqlite {
+    async fn survey(&self, after: Option<&Key>, bound: Bound) -> Result<Stretch, Error> {
+        let after = after.cloned();
+        let job = move |conn: &_| survey::survey(conn, after.as_ref(), bound);
+        self.readers.read("surveying", job).await
     }
 }
 

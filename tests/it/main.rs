@@ -12,6 +12,7 @@ mod support;
 mod backup;
 mod cli;
 mod conversations;
+mod copies;
 mod crash;
 mod discovery;
 mod engines;

@@ -13,7 +13,7 @@ use crate::support::{Client, Server, until};
 const DATABASE: &str = "sessiond.db";
 
 /// Some of everything.
-async fn fill(client: &Client) {
+pub(crate) async fn fill(client: &Client) {
     let facts = Session {
         session_id: "one".into(),
         title: "One".into(),
@@ -60,7 +60,7 @@ async fn fill(client: &Client) {
 }
 
 /// Everything that the namespace shows.
-async fn everything(client: &Client) -> String {
+pub(crate) async fn everything(client: &Client) -> String {
     let all = pb::ListSessionsRequest {
         states: vec![1, 2, 3],
         ..Default::default()

@@ -3,6 +3,7 @@
 //!
 //! The seed is printed; `SESSIOND_SEED` sets it. A run ends after some seconds, wherever it is.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,12 @@ use crate::domain::fixture as f;
 use crate::domain::fork::Count;
 use crate::domain::query::{Bound, Order, Sessions};
 use crate::domain::{Namespace, Proposal, Session, Time};
+use crate::store::copy::copy;
 use crate::store::memory::Memory;
 use crate::store::{Committed, Error, Store};
 
 use super::Backend;
+use super::copies::moved;
 use super::desk::ALL;
 use super::lists::{naive, paged, questions};
 use super::picture::{Picture, chores};
@@ -39,6 +42,21 @@ pub(crate) async fn agrees_with_memory(backend: &impl Backend) {
 /// Commands in several namespaces at once: they cannot meet, so their order does not matter.
 pub(crate) async fn agrees_with_memory_under_load(backend: &impl Backend) {
     Run::new(backend, 8).await.go(backend, 300).await;
+}
+
+/// The same, but half-way everything is copied into an empty place, and goes on there.
+pub(crate) async fn agrees_with_memory_after_moving(backend: &impl Backend) {
+    let mut run = Run::new(backend, 2).await;
+    run.rounds(0..400).await;
+    let there = backend.another().await;
+    run.store = moved(&*run.store, &there, run.now).await;
+    let memory = Memory::default();
+    let copied = copy(&run.memory, &memory, run.now, &mut |_| {}).await;
+    copied.expect("it is copied");
+    run.memory = memory;
+    run.compare(400).await;
+    run.rounds(400..800).await;
+    run.end(&there, 800).await;
 }
 
 struct Run {
@@ -69,9 +87,19 @@ impl Run {
     }
 
     async fn go(mut self, backend: &impl Backend, rounds: usize) {
-        let start = Instant::now();
         let half = rounds / 2;
-        for round in 0..rounds {
+        self.rounds(0..half).await;
+        self.compare(half).await;
+        self.store = backend.reopen(self.store).await;
+        self.compare(half).await;
+        self.rounds(half..rounds).await;
+        self.end(backend, rounds).await;
+    }
+
+    /// Rounds of one half, as many as there is time for.
+    async fn rounds(&mut self, rounds: Range<usize>) {
+        let start = Instant::now();
+        for round in rounds {
             self.pass();
             self.round(round).await;
             if self.dice.one_in(6) {
@@ -80,15 +108,13 @@ impl Run {
             if round % 150 == 149 {
                 self.compare(round).await;
             }
-            if round == half {
-                self.compare(round).await;
-                self.store = backend.reopen(self.store).await;
-                self.compare(round).await;
-            }
-            if start.elapsed() > RUN_MAX {
+            if start.elapsed() > RUN_MAX / 2 {
                 break;
             }
         }
+    }
+
+    async fn end(mut self, backend: &impl Backend, rounds: usize) {
         self.compare(rounds).await;
         backend.verify().await;
     }

@@ -26,10 +26,10 @@ pub(super) struct Tables {
     pub(super) threads: BTreeMap<(Namespace, ThreadId), Arc<Thread>>,
     pub(super) turns: BTreeMap<(LogId, TurnId), Arc<Turn>>,
     pub(super) items: BTreeMap<(LogId, Seq), Item>,
-    entries: BTreeMap<(LogId, Seq), Entry>,
+    pub(super) entries: BTreeMap<(LogId, Seq), Entry>,
     pub(super) logs: BTreeMap<LogId, Arc<Log>>,
     /// Logs whose paths keep nothing any more.
-    released: BTreeSet<LogId>,
+    pub(super) released: BTreeSet<LogId>,
     pub(super) loose: BTreeMap<LogId, Time>,
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,

@@ -8,20 +8,98 @@ use async_trait::async_trait;
 
 use crate::domain::Effect;
 use crate::store::conformance::{Backend, conformance};
+use crate::store::survey::{Fill, Key, Stretch, Survey};
 
 use super::*;
 
 /// Memory has nowhere to come back from: a restart finds the same store.
-struct Kept<S>(Arc<S>);
+struct Kept<S> {
+    store: Arc<S>,
+    filling: Arc<Filling<S>>,
+}
 
-impl<S: Store + AsRef<Memory> + 'static> Backend for Kept<S> {
-    async fn open(&self) -> Arc<dyn Store> {
-        self.0.clone()
+impl<S: Default> Default for Kept<S> {
+    fn default() -> Self {
+        let store = Arc::<S>::default();
+        let filling = Filling {
+            store: store.clone(),
+            reached: Mutex::new(Filled::Whole),
+        };
+        Self {
+            store,
+            filling: Arc::new(filling),
+        }
+    }
+}
+
+/// A store while it is filled.
+#[derive(Debug)]
+struct Filling<S> {
+    store: Arc<S>,
+    reached: Mutex<Filled>,
+}
+
+/// How far it is filled.
+#[derive(Clone, Debug, PartialEq)]
+enum Filled {
+    Whole,
+    To(Option<Key>),
+}
+
+#[async_trait]
+impl<S: Store> Survey for Filling<S> {
+    async fn survey(&self, after: Option<&Key>, bound: Bound) -> Result<Stretch, Error> {
+        self.store.survey(after, bound).await
+    }
+}
+
+#[async_trait]
+impl<S: Store + AsRef<Memory>> Fill for Filling<S> {
+    async fn reached(&self) -> Result<Option<Key>, Error> {
+        match self.reached.lock().expect("no panic").clone() {
+            Filled::Whole => Ok(None),
+            Filled::To(key) => Ok(key),
+        }
+    }
+
+    async fn adopt(&self, effects: Vec<Effect>, through: Key) -> Result<(), Error> {
+        (*self.store).as_ref().adopt(effects, through.clone()).await?;
+        *self.reached.lock().expect("no panic") = Filled::To(Some(through));
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        *self.reached.lock().expect("no panic") = Filled::Whole;
+        Ok(())
+    }
+}
+
+impl<S: Store + AsRef<Memory> + Default + 'static> Backend for Kept<S> {
+    async fn another(&self) -> Self {
+        Self::default()
+    }
+
+    async fn fill(&self) -> Result<Arc<dyn Fill>, String> {
+        let mut reached = self.filling.reached.lock().expect("no panic");
+        if *reached == Filled::Whole {
+            if (*self.store).as_ref().tables().is_any() {
+                return Err("it is not empty".to_owned());
+            }
+            *reached = Filled::To(None);
+        }
+        Ok(self.filling.clone())
+    }
+
+    async fn try_open(&self) -> Result<Arc<dyn Store>, String> {
+        match *self.filling.reached.lock().expect("no panic") {
+            Filled::Whole => Ok(self.store.clone()),
+            Filled::To(_) => Err("it is half a copy".to_owned()),
+        }
     }
 
     async fn rows(&self) -> u64 {
-        self.0.check().await.expect("it is written");
-        (*self.0).as_ref().tables().rows_to_remove()
+        self.store.check().await.expect("it is written");
+        (*self.store).as_ref().tables().rows_to_remove()
     }
 }
 
@@ -37,8 +115,8 @@ impl AsRef<Memory> for Batched {
     }
 }
 
-conformance!(memory, Kept(Arc::new(Memory::default())));
-conformance!(batched, Kept(Arc::new(Batched::default())));
+conformance!(memory, Kept::<Memory>::default());
+conformance!(batched, Kept::<Batched>::default());
 
 /// Proposals decided before the rows of the first are written.
 const BATCH: usize = 7;
@@ -73,6 +151,13 @@ impl Batched {
     fn written(&self) -> &Memory {
         self.write(&mut self.batch.lock().expect("no panic"));
         &self.memory
+    }
+}
+
+#[async_trait]
+impl Survey for Batched {
+    async fn survey(&self, after: Option<&Key>, bound: Bound) -> Result<Stretch, Error> {
+        self.written().survey(after, bound).await
     }
 }
 

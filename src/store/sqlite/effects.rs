@@ -23,7 +23,7 @@ pub(super) struct Heads {
 /// Writes `effects` in one transaction, durably. Says which heads stand then.
 pub(super) fn write(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite::Result<Heads> {
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-    let written = write_all(conn, effects, stored).and_then(|heads| {
+    let written = apply(conn, effects, stored).and_then(|heads| {
         conn.prepare_cached("COMMIT")?.execute(())?;
         Ok(heads)
     });
@@ -58,7 +58,8 @@ impl Heads {
     }
 }
 
-fn write_all(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite::Result<Heads> {
+/// Writes `effects` within the transaction that is open.
+pub(super) fn apply(conn: &Connection, effects: &[Effect], stored: &Stored) -> rusqlite::Result<Heads> {
     let mut heads = Heads::default();
     for effect in effects {
         match effect {

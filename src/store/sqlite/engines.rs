@@ -11,7 +11,7 @@ use crate::store::Error;
 use crate::store::record::{Damage, EngineRow, column, number};
 
 /// The columns of [`read`], in its order.
-const COLUMNS: &str = "namespace, engine_id, epoch, profile, attach_time, detach_time";
+pub(super) const COLUMNS: &str = "namespace, engine_id, epoch, profile, attach_time, detach_time";
 
 /// An engine.
 pub(super) fn engine(conn: &Connection, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
@@ -119,7 +119,8 @@ pub(super) fn remove(conn: &Connection, ns: &Namespace, id: &EngineId) -> rusqli
     Ok(())
 }
 
-fn read(columns: Columns<'_>) -> Result<Engine, Error> {
+/// The engine of a row.
+pub(super) fn read(columns: Columns<'_>) -> Result<Engine, Error> {
     let row = || -> Result<EngineRow<'_>, Damage> {
         Ok(EngineRow {
             namespace: columns.text(0)?,

@@ -19,7 +19,7 @@ use crate::store::record::{Damage, EntryRow, column, number, tally};
 const IDS_ONE_BY_ONE_MAX: usize = 8;
 
 /// Where the body stands among the columns of [`read_meta`].
-const BODY: usize = 9;
+pub(super) const BODY: usize = 9;
 
 /// Entries of a log, inherited ones included, ascending.
 pub(super) fn page(conn: &Connection, log: &Log, range: Range, bound: Bound) -> Result<Vec<Entry>, Error> {

@@ -65,6 +65,18 @@ pub(super) fn references(conn: &Connection, id: LogId) -> Result<References, Err
     references().map_err(|damage| Error::corrupt(format!("log {id}"), damage))
 }
 
+/// Whether a log's path keeps what it names: it has not been released. A path without parts keeps nothing to release.
+pub(super) fn keeps(conn: &Connection, log: &Log) -> Result<bool, Error> {
+    let Some(part) = log.path.parts().first() else {
+        return Ok(true);
+    };
+    let sql = "SELECT EXISTS (SELECT 1 FROM log_edges WHERE part_log = ?1 AND log = ?2)";
+    let kept = conn.prepare_cached(sql).and_then(|mut statement| {
+        statement.query_row([part.log.0.as_bytes(), log.id.0.as_bytes()], |row| row.get(0))
+    });
+    kept.map_err(failed("looking what a log keeps"))
+}
+
 /// Makes a log.
 pub(super) fn open(conn: &Connection, log: &Log) -> rusqlite::Result<()> {
     let id = log.id.0.as_bytes();

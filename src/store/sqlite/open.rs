@@ -77,6 +77,21 @@ pub enum OpenError {
         /// The file.
         file: PathBuf,
     },
+    /// A copy into it has not come to its end.
+    #[error(
+        "{} is half a copy of another store: run the same `sessiond copy` again to bring it to its end, or remove it",
+        .file.display()
+    )]
+    Unfinished {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A copy goes into an empty place alone.
+    #[error("{} is not empty: a copy goes into an empty place alone", .file.display())]
+    NotEmpty {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file's structure is damaged.
     #[error("the database is damaged")]
     Damaged {
@@ -188,6 +203,17 @@ fn prepare_reader(conn: &Connection) -> rusqlite::Result<()> {
     // A list that is sorted needs no disk: it works when that is full, too.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "query_only", true)
+}
+
+/// Refuses a file that a copy has not filled to its end.
+pub(super) fn check_whole(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+    let filling = conn.query_row("SELECT EXISTS (SELECT 1 FROM filling)", (), |row| row.get(0));
+    if filling.map_err(|source| failure("looking whether a copy is whole", source))? {
+        return Err(OpenError::Unfinished {
+            file: file.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The search index of a directory, read; `None`: there is none.
@@ -338,7 +364,7 @@ pub(super) fn rewrite_version(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "user_version", known_version())
 }
 
-fn failure(operation: &'static str, source: rusqlite::Error) -> OpenError {
+pub(super) fn failure(operation: &'static str, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { source },
         Some(_) | None => OpenError::Sqlite { operation, source },

@@ -60,7 +60,8 @@ pub(super) fn past_heads(
     Ok(heads)
 }
 
-fn read(
+/// The past head of a row.
+pub(super) fn read(
     conn: &Connection,
     ns: &Namespace,
     session: &SessionId,

@@ -25,7 +25,7 @@ pub(super) fn receipt(conn: &Connection, ns: &Namespace, id: &RequestId) -> Resu
         .map_err(|damage| Error::corrupt(format!("receipt {} of namespace {ns}", id.as_str()), damage))
 }
 
-fn row_of(columns: Columns<'_>) -> Result<ReceiptRow, Damage> {
+pub(super) fn row_of(columns: Columns<'_>) -> Result<ReceiptRow, Damage> {
     Ok(ReceiptRow {
         fingerprint: columns.digest(0)?,
         outcome: columns.text(1)?.to_owned(),

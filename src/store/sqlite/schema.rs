@@ -35,6 +35,8 @@ pub(super) fn migrate(conn: &Connection, version: i32) -> rusqlite::Result<()> {
 /// update_time and no other. `path_parts` counts the parts of the log's path; upkeep looks for long
 /// ones. `title_base` is null where there is no title.
 ///
+/// `filling` has a row while a copy of another store is being put into the file, and says how far it has come.
+///
 /// `entries` and `items` are heaps with unique indexes: appended to, they go half as fast again as tables
 /// in the order of their keys.
 const FIRST: &str = "
@@ -172,6 +174,10 @@ CREATE TABLE past_heads (
 ) STRICT;
 CREATE INDEX past_heads_by_log ON past_heads (log);
 CREATE INDEX past_heads_by_time ON past_heads (time);
+
+CREATE TABLE filling (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), reached TEXT
+) STRICT;
 ";
 
 #[cfg(test)]

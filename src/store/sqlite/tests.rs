@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::store::conformance::{Backend, conformance};
 use crate::store::record::digest;
-use crate::store::{Committed, Error, Store};
+use crate::store::{Committed, Error, Fill, Store};
 
 mod backups;
 mod damage;
@@ -32,8 +32,18 @@ mod verifying;
 struct InDirectory(TempDir);
 
 impl Backend for InDirectory {
-    async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(open(self.0.path()))
+    async fn another(&self) -> Self {
+        Self(dir())
+    }
+
+    async fn fill(&self) -> Result<Arc<dyn Fill>, String> {
+        let filling = super::Filling::open(self.0.path());
+        Ok(Arc::new(filling.map_err(|error| error.to_string())?))
+    }
+
+    async fn try_open(&self) -> Result<Arc<dyn Store>, String> {
+        let opened = Sqlite::open(self.0.path(), READERS);
+        Ok(Arc::new(opened.map_err(|error| error.to_string())?))
     }
 
     async fn rows(&self) -> u64 {

@@ -64,6 +64,7 @@ impl Writer {
     /// Opens the database `file` and starts the thread.
     pub(super) fn start(file: &Path, alive: Alive, told: Told) -> Result<Self, OpenError> {
         let conn = open::writer(file)?;
+        open::check_whole(&conn, file)?;
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let broken = Arc::new(AtomicBool::new(false));
         let batches = Batches::new(file.to_owned(), conn, queue, broken.clone(), (alive, told));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE, LOCK, OpenError, check_header, failure, judge_version, prepare_reader, reader};
+use super::{DATABASE, LOCK, OpenError, check_header, check_whole, failure, judge_version, prepare_reader, reader};
 
 /// A connection that only reads. It keeps nobody away and is kept away by nobody, but for a directory that cannot be
 /// written to.
@@ -52,7 +52,8 @@ fn judged(file: &Path, conn: &Connection) -> Result<(), OpenError> {
         conn.pragma_query_value(None, name, |row| row.get(0))
             .map_err(|source| failure("reading the schema's version", source))
     };
-    judge_version(file, number("application_id")?, number("user_version")?)
+    judge_version(file, number("application_id")?, number("user_version")?)?;
+    check_whole(conn, file)
 }
 
 /// A database that nobody has and that is all in one file; `None`: it is not so.
