@@ -17,15 +17,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 use tonic::transport::{Identity, ServerTlsConfig};
 
 use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
-use crate::domain::{Engine, Limits};
-use crate::service::{self, EngineTerms, Service, SystemClock, TimeOrderedIds};
+use crate::domain::Limits;
+use crate::service::{self, EngineTerms, ReplicaTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
 use crate::upkeep::{Indexer, Retention, Upkeep};
 
@@ -37,9 +37,6 @@ use socket::Socket;
 
 /// How long connections without calls, and calls that were cut off, have to go away.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
-
-/// How long to wait before the store is asked again what the last process left behind.
-const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -80,7 +77,7 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The store cannot say which engines the last process left.
+    /// The store does not let this process join.
     #[error("the store cannot be read")]
     Store(#[source] service::Error),
     /// The TLS identity is none.
@@ -107,6 +104,8 @@ pub struct Running {
     tasks: TaskTracker,
     service: Service,
     store: Arc<dyn Store>,
+    /// Renews this replica's lease, until it is given up or the handle goes.
+    lease: AbortOnDropHandle<()>,
     /// Ends everything when the handle goes without a shutdown.
     _dropped: [DropGuard; 2],
 }
@@ -157,7 +156,8 @@ impl Server {
         };
 
         // Who attaches from now on was not left behind.
-        let left_behind = service.left_behind().await.map_err(StartError::Store)?;
+        let terms = ReplicaTerms::alone();
+        service.join(&terms).await.map_err(StartError::Store)?;
         let tasks = TaskTracker::new();
         let connections_max = config.server.connections_max;
         let over_tcp = match tls {
@@ -184,8 +184,8 @@ impl Server {
         let interval = Duration::from_secs(config.upkeep.interval_s);
         let ticking = service.clone();
         tasks.spawn(async move { ticking.tick().await });
-        let recovering = service.clone();
-        tasks.spawn(async move { recover(&recovering, &left_behind).await });
+        let staying = service.clone();
+        let lease = AbortOnDropHandle::new(tokio::spawn(async move { staying.stay(&terms).await }));
         if config.search.enabled {
             let indexer = Indexer::new(store.clone(), clock.clone());
             tasks.spawn(indexer.run(stop.drain.clone()));
@@ -202,6 +202,7 @@ impl Server {
             tasks,
             service,
             store,
+            lease,
             _dropped: [stop.cut.clone().drop_guard(), stop.drain.clone().drop_guard()],
             stop,
         })
@@ -238,21 +239,12 @@ impl Running {
         let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
         // What does not end in time is as if the process had been killed there: the next start finds out.
         let _ = timeout(CLOSING_TIME, self.service.finish()).await;
+        self.lease.abort();
+        // A lease that cannot be given up runs out.
+        let _ = timeout(CLOSING_TIME, self.service.leave()).await;
         self.store.close().await;
         drop(self.socket);
         drained
-    }
-}
-
-/// Finds out what the last process left behind; tries again until the store answers.
-async fn recover(service: &Service, left_behind: &[Arc<Engine>]) {
-    while let Err(error) = service.recover(left_behind).await {
-        let cause = error.to_string();
-        tracing::warn!(
-            error = cause,
-            "what the last process left behind cannot be looked at yet"
-        );
-        tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }
 

@@ -187,7 +187,6 @@ impl Default for Engines {
             seeds_per_engine_max,
             seeds_max,
             seed_silence,
-            replica: _,
         } = EngineTerms::default();
         Self {
             heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -207,7 +206,6 @@ impl From<&Engines> for EngineTerms {
             seeds_per_engine_max: engines.seeds_per_engine_max,
             seeds_max: engines.seeds_max,
             seed_silence: Duration::from_secs(engines.seed_silence_s),
-            ..Self::default()
         }
     }
 }

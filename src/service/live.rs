@@ -13,6 +13,7 @@ use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
+use super::standing::Standing;
 use super::telling::Telling;
 
 use turns::Turns;
@@ -35,8 +36,6 @@ pub struct EngineTerms {
     pub seeds_max: usize,
     /// How long an engine may acknowledge nothing before its seed is given to another.
     pub seed_silence: Duration,
-    /// The name that engines are shown to be attached to.
-    pub replica: String,
 }
 
 impl Default for EngineTerms {
@@ -47,7 +46,6 @@ impl Default for EngineTerms {
             seeds_per_engine_max: 4,
             seeds_max: 64,
             seed_silence: Duration::from_secs(60),
-            replica: String::from("local"),
         }
     }
 }
@@ -56,6 +54,8 @@ impl Default for EngineTerms {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) terms: EngineTerms,
+    /// What this process is among the replicas.
+    pub(super) standing: Standing,
     pub(super) registry: Registry,
     pub(super) watchers: Arc<Watchers>,
     pub(super) telling: Arc<Telling>,
@@ -76,6 +76,7 @@ impl Live {
         Self {
             seeds: Semaphore::new(terms.seeds_max),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
+            standing: Standing::default(),
             registry: Registry::default(),
             watchers: telling.watchers.clone(),
             telling,

@@ -68,6 +68,7 @@ impl Bench {
         let proposal = Proposal {
             namespace,
             request,
+            fence: None,
             command,
         };
         let committed = self

@@ -5,6 +5,7 @@ mod forks;
 mod imports;
 mod points;
 mod receipts;
+mod replicas;
 mod resumes;
 mod retention;
 mod rewinds;
