@@ -21,6 +21,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 use tonic::transport::{Identity, ServerTlsConfig};
 
+use crate::api::Sessions;
 use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
@@ -29,10 +30,12 @@ use crate::service::{self, EngineTerms, ReplicaTerms, Service, SystemClock, Time
 use crate::store::Store;
 use crate::upkeep::{Indexer, Retention, Upkeep};
 
+mod internal;
 mod listen;
 mod routes;
 mod socket;
 
+use internal::Beside;
 use socket::Socket;
 
 /// How long connections without calls, and calls that were cut off, have to go away.
@@ -55,6 +58,15 @@ pub enum StartError {
     Listen {
         /// Which address.
         addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The secret of the replicas cannot be read.
+    #[error("cannot read {}", path.display())]
+    SecretFile {
+        /// Which file.
+        path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
@@ -96,6 +108,7 @@ pub struct Server;
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
+    internal: Option<SocketAddr>,
     socket: Option<Socket>,
     grace: Duration,
     health: routes::Health,
@@ -137,8 +150,19 @@ impl Server {
             service.without_search()
         };
         let looks = Duration::from_secs(config.retention.interval_s);
+        let beside = Beside::new(&config.cluster, &*store).await?;
+        let service = match &beside {
+            Some(beside) => service.with_peers(beside.peers.clone()),
+            None => service,
+        };
         let retention = Retention::new(service.clone(), config.retention.policies()?, looks);
-        let (routes, health) = routes::mount(&service, &limits).await?;
+        let sessions = Sessions::new(service.clone());
+        let sessions = match &beside {
+            Some(beside) => sessions.with_peers(beside.peers.clone()),
+            None => sessions,
+        };
+        let (routes, health) = routes::mount(&service, sessions.clone(), &limits).await?;
+        let bytes_max = limits.request_bytes_max;
         let edge = EdgeLayer::new(Arc::new(Anyone), limits, stop.clone());
         let builder = builder(&config.server).layer(edge);
 
@@ -156,10 +180,18 @@ impl Server {
         };
 
         // Who attaches from now on was not left behind.
-        let terms = ReplicaTerms::alone();
+        let terms = beside
+            .as_ref()
+            .map_or_else(ReplicaTerms::alone, |beside| beside.terms.clone());
         service.join(&terms).await.map_err(StartError::Store)?;
         let tasks = TaskTracker::new();
         let connections_max = config.server.connections_max;
+        let internal = beside.map(|beside| {
+            let (addr, listener, routes) = beside.mounted(&service, sessions, bytes_max);
+            let drain = stop.drain.clone();
+            tasks.spawn(serve(builder.clone(), routes, listener, connections_max, drain));
+            addr
+        });
         let over_tcp = match tls {
             Some(tls) => builder.clone().tls_config(tls).map_err(StartError::Tls)?,
             None => builder.clone(),
@@ -196,6 +228,7 @@ impl Server {
 
         Ok(Running {
             addr,
+            internal,
             socket,
             grace: Duration::from_secs(config.server.shutdown_grace_s),
             health,
@@ -213,6 +246,11 @@ impl Running {
     /// Where TCP is served.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where other replicas are answered, if the store can have others.
+    pub fn internal_addr(&self) -> Option<SocketAddr> {
+        self.internal
     }
 
     /// What is served, for a host that shares the process: it may attach engines of its own.

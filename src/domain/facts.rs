@@ -22,62 +22,11 @@ use super::time::Time;
 use super::title::ForkName;
 use super::turn::{Item, ItemMark, Turn};
 
+mod answer;
+
+pub use answer::{Answer, References};
+
 type Named<I, T> = HashMap<(Namespace, I), Option<T>>;
-
-/// Who names a log, as the store has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct References {
-    /// A session's head, a past head, a thread's base or journal, or a resume names it.
-    pub named: bool,
-    /// The last seq that another log's path takes from it; `None`: no path does.
-    pub inherited_to: Option<Seq>,
-    /// The last seq of its entries, or of a journal its rows; 0 where it has none.
-    pub last: Seq,
-}
-
-/// An answer to a need.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// To [`Need::Receipt`].
-    Receipt(Option<Receipt>),
-    /// To [`Need::Session`].
-    Session(Option<Arc<Session>>),
-    /// To [`Need::Family`].
-    Family(Vec<SessionId>),
-    /// To [`Need::Imported`].
-    Imported(Vec<SessionId>),
-    /// To [`Need::HighestFork`].
-    HighestFork(Option<u64>),
-    /// To [`Need::Entries`]: those found.
-    Entries(HashMap<EntryId, Seq>),
-    /// To [`Need::Log`].
-    Log(Option<Arc<Log>>),
-    /// To [`Need::References`].
-    References(References),
-    /// To [`Need::Originals`]; none where the entries are no copies.
-    Originals(Vec<Span>),
-    /// To [`Need::Thread`].
-    Thread(Option<Arc<Thread>>),
-    /// To [`Need::Turn`].
-    Turn(Option<Arc<Turn>>),
-    /// To [`Need::Items`]: those found.
-    Items(HashMap<ItemId, ItemMark>),
-    /// To [`Need::Epoch`]; 0 where the namespace gave none.
-    Epoch(u64),
-    /// To [`Need::Engine`].
-    Engine(Option<Arc<Engine>>),
-    /// To [`Need::Replica`].
-    Replica {
-        /// The replica, if it has joined.
-        replica: Option<Arc<Replica>>,
-        /// The time by the store's clock, where it has one of its own; `None`: that of the commit.
-        clock: Option<Time>,
-    },
-    /// To [`Need::Resume`] and [`Need::OpenResume`].
-    Resume(Option<Arc<Resume>>),
-    /// To [`Need::PastHead`].
-    PastHead(Option<Arc<PastHead>>),
-}
 
 /// Answers and the effects on top of them.
 #[derive(Debug, Default)]

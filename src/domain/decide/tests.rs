@@ -1,5 +1,6 @@
 //! The rules as tables: facts and proposal in, effects or refusal out, by the promises of the service.
 
+mod drivers;
 mod engines;
 mod forks;
 mod imports;
