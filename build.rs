@@ -4,7 +4,8 @@
 //! the content of items) are `bytes`: the wire format is the same, what came in is stored and returned byte
 //! for byte, and nothing is decoded that only passes through.
 
-use std::{env, error::Error, fs, path::Path};
+use std::path::{Path, PathBuf};
+use std::{env, error::Error, fs};
 
 use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
@@ -21,12 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
     let out = Path::new(&out);
 
-    let mut protos = Vec::new();
-    for file in fs::read_dir("proto/sessiond/v1")? {
-        protos.push(file?.path());
-    }
-    protos.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
-    protos.sort();
+    let public = protos("proto/sessiond/v1")?;
     // The folders stand for every file in them, and for files yet to come.
     for watched in ["build.rs", "proto", "third_party"] {
         println!("cargo::rerun-if-changed={watched}");
@@ -36,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler
         .include_imports(true)
         .include_source_info(true)
-        .open_files(protos)?;
+        .open_files(public)?;
     let untouched = compiler.file_descriptor_set();
     fs::write(out.join("descriptor_set.bin"), untouched.encode_to_vec())?;
 
@@ -45,7 +41,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         with_bodies_as_bytes(untouched.clone()),
         |side| side.build_client(false).bytes("."),
     )?;
-    generate(&out.join("client"), untouched, |side| side.build_server(false))
+    generate(&out.join("client"), untouched, |side| side.build_server(false))?;
+
+    // What replicas say to each other is no part of what clients see, nor of reflection.
+    let mut internal = protox::Compiler::new(["proto"])?;
+    internal
+        .include_source_info(true)
+        .open_files(protos("proto/sessiond/cluster/v1")?)?;
+    let internal = internal.file_descriptor_set();
+    generate(&out.join("cluster"), internal, |both| both.bytes("."))
+}
+
+/// The protos in a folder.
+fn protos(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut protos = Vec::new();
+    for file in fs::read_dir(folder)? {
+        protos.push(file?.path());
+    }
+    protos.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
+    protos.sort();
+    Ok(protos)
 }
 
 fn generate(

@@ -4,6 +4,9 @@
 //! and turns the answer back. Whatever fails becomes a status in one place (`status`). Nothing here decides, keeps or
 //! remembers anything.
 
+use std::sync::Arc;
+
+use crate::cluster::Peers;
 use crate::service::Service;
 
 pub mod auth;
@@ -13,6 +16,7 @@ pub mod status;
 mod convert;
 mod cursor;
 mod engine_service;
+mod forward;
 mod frame;
 mod page_token;
 mod repair;
@@ -24,12 +28,20 @@ mod thread_service;
 #[derive(Clone, Debug)]
 pub struct Sessions {
     service: Service,
+    peers: Option<Arc<Peers>>,
 }
 
 impl Sessions {
     /// The service's sessions.
     pub fn new(service: Service) -> Self {
-        Self { service }
+        Self { service, peers: None }
+    }
+
+    /// The same; calls that need an engine of another replica are passed on to it.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Arc<Peers>) -> Self {
+        self.peers = Some(peers);
+        self
     }
 }
 

@@ -19,7 +19,7 @@ mod sections;
 
 pub use env::unknown as unknown_variables;
 pub use retention::{Policy, Retention};
-pub use sections::{Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
+pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -96,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// The server itself.
     pub server: Server,
+    /// Other replicas of the same store.
+    pub cluster: Cluster,
     /// Engines and resumes.
     pub engines: Engines,
     /// The store.
@@ -120,6 +122,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             server: Server::default(),
+            cluster: Cluster::default(),
             engines: Engines::default(),
             store: Store::default(),
             upkeep: Upkeep::default(),

@@ -24,6 +24,7 @@ pub mod past_head;
 pub mod path;
 pub mod proposal;
 pub mod query;
+pub mod replica;
 pub mod resume;
 pub mod retention;
 pub mod save;
@@ -46,8 +47,8 @@ pub use entry::{Digest, Entry, EntryMeta, Kind, Mark, NewEntry};
 pub use error::{Invalid, Noun, Refusal};
 pub use facts::Facts;
 pub use id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
-    ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, ReplicaId, RequestId, ResumeId, Revision, Seq, SessionId,
+    Source, ThreadId, TurnId,
 };
 pub use limits::Limits;
 pub use message::{CallKey, MessageFacts, Role};
@@ -56,6 +57,7 @@ pub use outcome::{Outcome, Receipt};
 pub use past_head::PastHead;
 pub use path::{Log, Part, Path, Tip};
 pub use proposal::{Command, Proposal, Request};
+pub use replica::{Fence, Replica};
 pub use resume::Resume;
 pub use session::Session;
 pub use tally::Tally;

@@ -8,6 +8,7 @@ pub mod api;
 pub mod body;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod engine;

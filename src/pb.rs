@@ -33,6 +33,11 @@ pub mod client {
     include!(concat!(env!("OUT_DIR"), "/client/sessiond.v1.rs"));
 }
 
+/// What replicas of one store say to each other, both sides; clients never see it.
+pub mod cluster {
+    include!(concat!(env!("OUT_DIR"), "/cluster/sessiond.cluster.v1.rs"));
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message as _;

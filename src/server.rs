@@ -17,29 +17,29 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::service::Routes;
 use tonic::transport::{Identity, ServerTlsConfig};
 
+use crate::api::Sessions;
 use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
-use crate::domain::{Engine, Limits};
-use crate::service::{self, EngineTerms, Service, SystemClock, TimeOrderedIds};
+use crate::domain::Limits;
+use crate::service::{self, EngineTerms, ReplicaTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
 use crate::upkeep::{Indexer, Retention, Upkeep};
 
+mod internal;
 mod listen;
 mod routes;
 mod socket;
 
+use internal::Beside;
 use socket::Socket;
 
 /// How long connections without calls, and calls that were cut off, have to go away.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
-
-/// How long to wait before the store is asked again what the last process left behind.
-const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -62,6 +62,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The secret of the replicas cannot be read.
+    #[error("cannot read {}", path.display())]
+    SecretFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The unix socket cannot be had.
     #[error("cannot listen on {}", path.display())]
     Socket {
@@ -80,7 +89,7 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The store cannot say which engines the last process left.
+    /// The store does not let this process join.
     #[error("the store cannot be read")]
     Store(#[source] service::Error),
     /// The TLS identity is none.
@@ -99,6 +108,7 @@ pub struct Server;
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
+    internal: Option<SocketAddr>,
     socket: Option<Socket>,
     grace: Duration,
     health: routes::Health,
@@ -107,6 +117,8 @@ pub struct Running {
     tasks: TaskTracker,
     service: Service,
     store: Arc<dyn Store>,
+    /// Renews this replica's lease, until it is given up or the handle goes.
+    lease: AbortOnDropHandle<()>,
     /// Ends everything when the handle goes without a shutdown.
     _dropped: [DropGuard; 2],
 }
@@ -138,8 +150,19 @@ impl Server {
             service.without_search()
         };
         let looks = Duration::from_secs(config.retention.interval_s);
+        let beside = Beside::new(&config.cluster, &*store).await?;
+        let service = match &beside {
+            Some(beside) => service.with_peers(beside.peers.clone()),
+            None => service,
+        };
         let retention = Retention::new(service.clone(), config.retention.policies()?, looks);
-        let (routes, health) = routes::mount(&service, &limits).await?;
+        let sessions = Sessions::new(service.clone());
+        let sessions = match &beside {
+            Some(beside) => sessions.with_peers(beside.peers.clone()),
+            None => sessions,
+        };
+        let (routes, health) = routes::mount(&service, sessions.clone(), &limits).await?;
+        let bytes_max = limits.request_bytes_max;
         let edge = EdgeLayer::new(Arc::new(Anyone), limits, stop.clone());
         let builder = builder(&config.server).layer(edge);
 
@@ -157,9 +180,18 @@ impl Server {
         };
 
         // Who attaches from now on was not left behind.
-        let left_behind = service.left_behind().await.map_err(StartError::Store)?;
+        let terms = beside
+            .as_ref()
+            .map_or_else(ReplicaTerms::alone, |beside| beside.terms.clone());
+        service.join(&terms).await.map_err(StartError::Store)?;
         let tasks = TaskTracker::new();
         let connections_max = config.server.connections_max;
+        let internal = beside.map(|beside| {
+            let (addr, listener, routes) = beside.mounted(&service, sessions, bytes_max);
+            let drain = stop.drain.clone();
+            tasks.spawn(serve(builder.clone(), routes, listener, connections_max, drain));
+            addr
+        });
         let over_tcp = match tls {
             Some(tls) => builder.clone().tls_config(tls).map_err(StartError::Tls)?,
             None => builder.clone(),
@@ -184,8 +216,8 @@ impl Server {
         let interval = Duration::from_secs(config.upkeep.interval_s);
         let ticking = service.clone();
         tasks.spawn(async move { ticking.tick().await });
-        let recovering = service.clone();
-        tasks.spawn(async move { recover(&recovering, &left_behind).await });
+        let staying = service.clone();
+        let lease = AbortOnDropHandle::new(tokio::spawn(async move { staying.stay(&terms).await }));
         if config.search.enabled {
             let indexer = Indexer::new(store.clone(), clock.clone());
             tasks.spawn(indexer.run(stop.drain.clone()));
@@ -196,12 +228,14 @@ impl Server {
 
         Ok(Running {
             addr,
+            internal,
             socket,
             grace: Duration::from_secs(config.server.shutdown_grace_s),
             health,
             tasks,
             service,
             store,
+            lease,
             _dropped: [stop.cut.clone().drop_guard(), stop.drain.clone().drop_guard()],
             stop,
         })
@@ -212,6 +246,11 @@ impl Running {
     /// Where TCP is served.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where other replicas are answered, if the store can have others.
+    pub fn internal_addr(&self) -> Option<SocketAddr> {
+        self.internal
     }
 
     /// What is served, for a host that shares the process: it may attach engines of its own.
@@ -238,21 +277,12 @@ impl Running {
         let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
         // What does not end in time is as if the process had been killed there: the next start finds out.
         let _ = timeout(CLOSING_TIME, self.service.finish()).await;
+        self.lease.abort();
+        // A lease that cannot be given up runs out.
+        let _ = timeout(CLOSING_TIME, self.service.leave()).await;
         self.store.close().await;
         drop(self.socket);
         drained
-    }
-}
-
-/// Finds out what the last process left behind; tries again until the store answers.
-async fn recover(service: &Service, left_behind: &[Arc<Engine>]) {
-    while let Err(error) = service.recover(left_behind).await {
-        let cause = error.to_string();
-        tracing::warn!(
-            error = cause,
-            "what the last process left behind cannot be looked at yet"
-        );
-        tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }
 

@@ -10,21 +10,27 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    Command, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Request, RequestId, Seq, Session,
-    SessionId, Time, Tip,
+    Command, Fence, Invalid, Limits, LogId, Namespace, Outcome, Proposal, Refusal, Replica, Request,
+    RequestId, Seq, Session, SessionId, Time, Tip,
 };
 use crate::engine;
 use crate::store::{self, Committed, Store};
 
 use live::Live;
+use peers::Nobody;
 use telling::Telling;
 
 pub use crate::store::Error as StoreError;
 pub use live::EngineTerms;
+pub use peers::Peers;
+pub use replicas::ReplicaTerms;
 
 mod context;
 mod live;
+mod look_again;
+mod places;
 mod staging;
+mod standing;
 mod telling;
 
 pub mod engines;
@@ -32,6 +38,8 @@ pub mod entries;
 pub mod forks;
 pub mod history;
 pub mod items;
+pub mod peers;
+pub mod replicas;
 pub mod resumes;
 pub mod retention;
 pub mod saves;
@@ -85,6 +93,9 @@ pub enum Error {
     /// An engine did not do what it was asked.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The engine that it needs is attached to another replica.
+    #[error("the engine is attached to replica {}", .0.id)]
+    Elsewhere(Arc<Replica>),
 }
 
 impl From<Refusal> for Error {
@@ -116,6 +127,7 @@ pub struct Service {
     ids: Arc<dyn Ids>,
     limits: Arc<Limits>,
     live: Arc<Live>,
+    peers: Arc<dyn Peers>,
     searches: bool,
 }
 
@@ -130,6 +142,7 @@ impl Service {
             ids,
             limits: Arc::new(limits),
             live: Arc::new(live),
+            peers: Arc::new(Nobody),
             searches: true,
         }
     }
@@ -138,6 +151,13 @@ impl Service {
     #[must_use]
     pub fn with_engines(mut self, terms: EngineTerms, drain: CancellationToken) -> Self {
         self.live = Arc::new(Live::new(terms, drain, self.live.telling.clone()));
+        self
+    }
+
+    /// The same service, which tells other replicas what concerns them through `peers`.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Arc<dyn Peers>) -> Self {
+        self.peers = peers;
         self
     }
 
@@ -153,9 +173,12 @@ impl Service {
         self.searches
     }
 
-    /// Lets the clock of heartbeats run until the service is about to stop.
+    /// Lets the clock of heartbeats run until the service is about to stop; by it, what is watched is looked at again
+    /// where others may change it unheard.
     pub async fn tick(&self) {
-        self.live.watchers.tick(self.live.drain.clone()).await;
+        let clock = self.live.watchers.tick(self.live.drain.clone());
+        let looks = self.live.drain.run_until_cancelled(self.look_again());
+        tokio::join!(clock, looks);
     }
 
     /// Waits until what has to finish before the store closes has finished.
@@ -195,12 +218,31 @@ impl Service {
     }
 
     async fn commit(&self, call: Call, command: Command) -> Result<Committed, Error> {
+        self.commit_as(call, None, command).await
+    }
+
+    /// Commits what this replica does for an engine or a resume; refused once its lease is over.
+    async fn commit_as(
+        &self,
+        call: Call,
+        fence: Option<Fence>,
+        command: Command,
+    ) -> Result<Committed, Error> {
         let proposal = Proposal {
             namespace: call.namespace,
             request: call.request,
+            fence,
             command,
         };
-        Ok(self.store.commit(proposal, self.clock.now()).await?)
+        let committed = self.store.commit(proposal, self.clock.now()).await;
+        if let Err(store::Error::Refused(Refusal::ReplicaFenced { replica, incarnation })) = &committed {
+            // Before whoever was refused undoes anything: engines are left as they are to whoever comes next.
+            self.live.standing.lost(&Fence {
+                replica: replica.clone(),
+                incarnation: *incarnation,
+            });
+        }
+        Ok(committed?)
     }
 
     /// What an earlier call under the same request_id did: for use cases that read much before they

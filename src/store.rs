@@ -14,6 +14,8 @@
 //! - A row that cannot be read is [`Error::Corrupt`] to who names it; lists leave it out and log it.
 //!   Nothing is ever removed because it could not be read.
 //! - A future that is dropped may or may not have taken effect, never half.
+//! - A proposal's fence is looked at in the transaction that writes: once the end of a replica's lease is committed,
+//!   nothing that carries its fence is. Leases are judged by one clock, the store's own where it has one.
 //! - Bodies come back byte for byte.
 //! - What a store has can be read whole, and put into an empty one: [`survey`] says how.
 //!
@@ -31,9 +33,9 @@ use crate::domain::outcome::More;
 use crate::domain::query::{self, Bound, Page, Range, ResumeKey, SessionKey, ThreadKey};
 use crate::domain::search::{self, Found, Indexed, Place, Unindexed};
 use crate::domain::{
-    Engine, EngineId, Entry, EntryId, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal, Receipt,
-    Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time,
-    Tip, Turn, TurnId,
+    Engine, EngineId, Entry, EntryId, Fence, Item, Log, LogId, Namespace, Outcome, PastHead, Proposal,
+    Receipt, Refusal, Replica, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source,
+    Thread, ThreadId, Time, Tip, Turn, TurnId,
 };
 
 pub mod batch;
@@ -146,6 +148,23 @@ pub struct Child {
     pub has_children: bool,
 }
 
+/// Those who serve a store, and the time by its clock.
+#[derive(Clone, Debug)]
+pub struct Members {
+    /// Every replica that has joined and neither left nor been expired, by name.
+    pub replicas: Vec<Arc<Replica>>,
+    /// When that was.
+    pub clock: Time,
+}
+
+impl Members {
+    /// The replica that a fence names, if its lease runs.
+    pub fn living(&self, fence: &Fence) -> Option<&Arc<Replica>> {
+        let mut replicas = self.replicas.iter();
+        replicas.find(|replica| replica.is(fence) && replica.lives(self.clock))
+    }
+}
+
 /// Work that upkeep finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chore {
@@ -185,6 +204,12 @@ pub trait Store: Survey {
 
     /// Tells `observer` of every commit from now on.
     fn observe(&self, observer: &Arc<dyn Observer>);
+
+    /// Whether processes beside this one may serve what is stored: then replicas need leases and find each other, and
+    /// an observer may miss what others have committed.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// The record of a request_id.
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error>;
@@ -265,6 +290,17 @@ pub trait Store: Survey {
         after: Option<&(Namespace, EngineId)>,
         rows: usize,
     ) -> Result<Vec<Arc<Engine>>, Error>;
+
+    /// At most `rows` engines of a namespace that are attached, by id after `after`.
+    async fn attached(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error>;
+
+    /// Every replica; `now` is the time where the store has no clock of its own.
+    async fn members(&self, now: Time) -> Result<Members, Error>;
 
     /// How many threads an engine has claimed under an epoch.
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error>;

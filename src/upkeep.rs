@@ -212,6 +212,7 @@ impl Upkeep {
         let proposal = Proposal {
             namespace: ns.clone(),
             request: None,
+            fence: None,
             command,
         };
         let committed = self.store.commit(proposal, self.clock.now()).await?;

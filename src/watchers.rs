@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{Entry, Namespace, Resume, ResumeId, Session, SessionId, Thread, ThreadId};
 
 mod channels;
+mod looks;
 mod tail;
 
 use channels::Channels;
 pub use channels::Ear;
+pub use looks::Watched;
 pub use tail::Tail;
 
 /// How long a stream may be silent before it sends what it sent last again.

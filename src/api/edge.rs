@@ -196,6 +196,9 @@ fn log_end(headers: &HeaderMap) {
 /// Whether a call goes on until somebody ends it, so that a shutdown need not wait: watches, and the services that are
 /// not ours (a health watch, a reflection stream left open).
 fn ends_at_drain(path: &str) -> bool {
+    if path.starts_with("/sessiond.cluster.v1.") {
+        return false;
+    }
     let Some(ours) = path.strip_prefix("/sessiond.v1.") else {
         return true;
     };

@@ -62,12 +62,8 @@ impl EngineService for Engines {
             .service
             .engines(&ns, after.as_ref(), paging.bound.rows)
             .await?;
-        let replica = self.service.replica();
         Ok(Response::new(pb::ListEnginesResponse {
-            engines: engines
-                .iter()
-                .map(|listed| engine::listed(listed, replica))
-                .collect(),
+            engines: engines.iter().map(engine::listed).collect(),
             next_page_token: paging.next(next.as_ref()),
         }))
     }

@@ -15,7 +15,7 @@ use super::convert::{self, entry, fork, history, resume, retention, search, sess
 use super::cursor::Watched;
 use super::page_token::Paging;
 use super::stream::{Responses, responses};
-use super::{Sessions, edge, frame, status};
+use super::{Sessions, frame, status};
 
 type Answer<R> = Result<Response<R>, Status>;
 
@@ -197,17 +197,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<pb::SnapshotFromEngineRequest>,
     ) -> Answer<pb::SnapshotFromEngineResponse> {
-        let patience = edge::timeout(request.metadata().as_ref());
-        let (call, request) = frame::mutation(request)?;
-        let parsed = resume::snapshot(&request, patience, self.service.limits());
-        let snapshot = frame::checked(&self.service, &call, parsed).await?;
-        let taken = self.service.snapshot(call, snapshot).await?;
-        Ok(Response::new(pb::SnapshotFromEngineResponse {
-            session: Some((&*taken.session).into()),
-            message_count: taken.message_count,
-            created: taken.created,
-            delta: taken.delta,
-        }))
+        Ok(Response::new(self.snapshot_anywhere(request).await?))
     }
 
     type ResumeStream = Responses<pb::ResumeResponse>;

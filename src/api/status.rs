@@ -17,7 +17,7 @@ use crate::service::{self, StoreError};
 mod engine;
 mod refusal;
 
-pub use engine::{of_ending, of_failure};
+pub use engine::{elsewhere, of_ending, of_failure};
 
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "sessiond";
@@ -103,6 +103,8 @@ impl From<service::Error> for Status {
     fn from(error: service::Error) -> Self {
         match error {
             service::Error::Engine(error) => error.into(),
+            // Whoever can pass the call on does so and never asks for a status.
+            service::Error::Elsewhere(replica) => engine::elsewhere(replica.id.as_str()),
             service::Error::Store(StoreError::Refused(refusal)) => refusal.into(),
             service::Error::Store(StoreError::Unavailable { operation, source }) => {
                 tracing::error!(operation, error = chain(&*source), "the store does not answer");

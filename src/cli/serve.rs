@@ -45,6 +45,15 @@ pub struct Serve {
     /// The private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Where other replicas of the same store are answered [default: 127.0.0.1:0, any free port]
+    #[arg(long, value_name = "ADDR")]
+    cluster_listen: Option<SocketAddr>,
+    /// Where other replicas reach this one [default: the address of --cluster-listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster_advertise: Option<String>,
+    /// A file that holds the secret of the replicas; or say SESSIOND_CLUSTER_SECRET
+    #[arg(long, value_name = "FILE")]
+    cluster_secret_file: Option<PathBuf>,
 }
 
 impl Serve {
@@ -76,15 +85,23 @@ impl Serve {
             ready_file,
             tls_cert,
             tls_key,
+            cluster_listen,
+            cluster_advertise,
+            cluster_secret_file,
         } = self;
         config.listen = listen.unwrap_or(config.listen);
         config.insecure |= insecure;
+        config.cluster.listen = cluster_listen.unwrap_or(config.cluster.listen);
+        if cluster_advertise.is_some() {
+            config.cluster.advertise.clone_from(cluster_advertise);
+        }
         for (option, key) in [
             (uds, &mut config.uds),
             (data, &mut config.data),
             (ready_file, &mut config.ready_file),
             (tls_cert, &mut config.tls.cert),
             (tls_key, &mut config.tls.key),
+            (cluster_secret_file, &mut config.cluster.secret_file),
         ] {
             if option.is_some() {
                 key.clone_from(option);

@@ -1,6 +1,7 @@
 //! What a configuration must hold to be run: every number between two bounds, and no door open by mistake.
 
-use super::{Config, Engines, Error, Limits, Server};
+use super::{Cluster, Config, Engines, Error, Limits, Server};
+use crate::domain::ReplicaId;
 use crate::domain::limits::TITLE_CHARS_MAX;
 
 /// The largest request there can be: it is held in memory whole, and no backend takes a row of a gigabyte.
@@ -11,6 +12,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Error> {
         self.limits.check()?;
         self.server.check()?;
+        self.cluster.check()?;
         self.engines.check()?;
         within("store.readers", self.store.readers as u64, 1, 256)?;
         within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
@@ -93,6 +95,46 @@ impl Server {
             within(key, value, 1, 24 * 60 * 60)?;
         }
         within("server.shutdown_grace_s", self.shutdown_grace_s, 0, 60 * 60)
+    }
+}
+
+impl Cluster {
+    fn check(&self) -> Result<(), Error> {
+        within("cluster.lease_ms", self.lease_ms, 100, 60 * 60 * 1_000)?;
+        within("cluster.renew_ms", self.renew_ms, 10, self.lease_ms / 2)?;
+        if let Some(name) = &self.name {
+            ReplicaId::parse(name, "cluster.name")
+                .map_err(|invalid| refused("cluster.name", invalid.rule))?;
+        }
+        if let Some(secret) = &self.secret {
+            let checked = secret.clone().checked();
+            checked.map_err(|rule| refused("cluster.secret", rule))?;
+        }
+        if self.secret.is_some() && self.secret_file.is_some() {
+            return Err(refused(
+                "cluster.secret_file",
+                "stands beside cluster.secret; say one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be run beside other replicas.
+    pub(crate) fn check_shared(&self) -> Result<(), Error> {
+        let ip = self.listen.ip().to_canonical();
+        if !ip.is_loopback() && self.secret.is_none() && self.secret_file.is_none() {
+            let rule = format!(
+                "{} can be reached by other machines; give all replicas one cluster.secret",
+                self.listen
+            );
+            return Err(refused("cluster.listen", rule));
+        }
+        if ip.is_unspecified() && self.advertise.is_none() {
+            let rule =
+                "no other replica can reach this one by the address that it listens on; say where it can";
+            return Err(refused("cluster.advertise", rule));
+        }
+        Ok(())
     }
 }
 

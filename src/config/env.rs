@@ -10,11 +10,12 @@ use super::{Config, Error, FILE_VARIABLE};
 const PREFIX: &str = "SESSIOND_";
 
 /// The tables of the file; a variable's name begins with one, or names a key outside of them.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "tls",
     "log",
     "limits",
     "server",
+    "cluster",
     "engines",
     "store",
     "upkeep",

@@ -1,10 +1,12 @@
 //! The tables of the configuration, each with its defaults.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cluster::Secret;
 use crate::domain;
 use crate::service::EngineTerms;
 use crate::store::sqlite::READERS_DEFAULT;
@@ -78,6 +80,41 @@ pub struct Server {
     pub http2_keepalive_timeout_s: u64,
     /// How long calls may go on after a shutdown was asked for.
     pub shutdown_grace_s: u64,
+}
+
+/// Other replicas of the same store: nothing of it counts for a store that one process has for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// Where other replicas are answered; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Where other replicas reach this one, as `host:port`; else the address that it listens on.
+    pub advertise: Option<String>,
+    /// Its name, which one process at a time has; else a new one at each start.
+    pub name: Option<String>,
+    /// What replicas know each other by; needed where `listen` can be reached by other machines.
+    pub secret: Option<Secret>,
+    /// A file that holds it.
+    pub secret_file: Option<PathBuf>,
+    /// How long it is taken for alive without a renewal.
+    pub lease_ms: u64,
+    /// How often it renews its lease, and looks after what others have left.
+    pub renew_ms: u64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: None,
+            name: None,
+            secret: None,
+            secret_file: None,
+            lease_ms: 10_000,
+            renew_ms: 3_000,
+        }
+    }
 }
 
 /// Engines, and the resumes that seed them.
@@ -187,7 +224,6 @@ impl Default for Engines {
             seeds_per_engine_max,
             seeds_max,
             seed_silence,
-            replica: _,
         } = EngineTerms::default();
         Self {
             heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -207,7 +243,6 @@ impl From<&Engines> for EngineTerms {
             seeds_per_engine_max: engines.seeds_per_engine_max,
             seeds_max: engines.seeds_max,
             seed_silence: Duration::from_secs(engines.seed_silence_s),
-            ..Self::default()
         }
     }
 }

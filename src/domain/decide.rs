@@ -15,6 +15,7 @@ mod deletion;
 mod engine;
 mod fork;
 mod import;
+mod replica;
 mod resume;
 mod retention;
 mod rewind;
@@ -53,11 +54,16 @@ pub fn decide(facts: &Facts, proposal: &Proposal, now: Time) -> Result<Decision,
             replayed: true,
         });
     }
+    let fence = proposal.fence.as_ref();
+    if let Some(fence) = fence {
+        replica::living(facts, fence, now)?;
+    }
     let (mut effects, outcome) = match &proposal.command {
         Command::Session(command) => session::decide(facts, ns, command, now)?,
         Command::Thread(command) => thread::decide(facts, ns, command, now)?,
-        Command::Engine(command) => engine::decide(facts, ns, command, now)?,
-        Command::Resume(command) => resume::decide(facts, ns, command, now)?,
+        Command::Engine(command) => engine::decide(facts, ns, command, fence, now)?,
+        Command::Resume(command) => resume::decide(facts, ns, command, fence, now)?,
+        Command::Replica(command) => replica::decide(facts, ns, command, now)?,
         Command::Upkeep(command) => upkeep::decide(facts, ns, command, now)?,
     };
     if let Some(request) = &proposal.request {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::engine::Engine;
 use super::entry::Entry;
-use super::id::{EngineId, LogId, Namespace, RequestId, Revision, Seq, SessionId, ThreadId, TurnId};
+use super::id::{
+    EngineId, LogId, Namespace, ReplicaId, RequestId, Revision, Seq, SessionId, ThreadId, TurnId,
+};
 use super::outcome::Receipt;
 use super::past_head::PastHead;
 use super::path::{Log, Span};
+use super::replica::Replica;
 use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
@@ -76,6 +79,10 @@ pub enum Effect {
     PutEngine(Arc<Engine>),
     /// Remove an engine.
     RemoveEngine(Namespace, EngineId),
+    /// Write a replica.
+    PutReplica(Arc<Replica>),
+    /// Remove a replica: its lease is over.
+    RemoveReplica(ReplicaId),
     /// Write a resume.
     PutResume(Arc<Resume>),
     /// Forget at most `SWEEP_ROWS_MAX` resumes of all namespaces that ended before a time.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::id::{EngineId, Namespace};
+use super::replica::Fence;
 use super::time::Time;
 
 /// An engine that is or was attached.
@@ -19,6 +20,8 @@ pub struct Engine {
     pub epoch: u64,
     /// What it said of itself then.
     pub profile: Profile,
+    /// The replica that it attached to; `None`: to a service that is none.
+    pub replica: Option<Fence>,
     /// When it attached.
     pub attach_time: Time,
     /// When it left; `None`: it is attached.
@@ -32,8 +35,6 @@ pub struct Profile {
     pub labels: BTreeMap<String, String>,
     /// Whether it takes sessions to resume.
     pub accepts_resume: bool,
-    /// The replica of the service that it is attached to.
-    pub replica: String,
 }
 
 impl Engine {

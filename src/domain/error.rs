@@ -1,6 +1,6 @@
 //! Why the rules say no. `api/status.rs` turns each into its code, reason and details.
 
-use super::id::{EngineId, ItemId, ResumeId, Revision, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, ItemId, ReplicaId, ResumeId, Revision, SessionId, ThreadId, TurnId};
 use super::session::Etag;
 
 /// A value that cannot be: which field, and what it should have been.
@@ -171,6 +171,26 @@ pub enum Refusal {
     ResumeEnded {
         /// Which.
         resume: ResumeId,
+    },
+    /// Another replica drives the resume.
+    #[error("resume {resume} is driven by another replica")]
+    ResumeDriven {
+        /// Which.
+        resume: ResumeId,
+    },
+    /// The replica's lease has run out, or another process has its name.
+    #[error("replica {replica} has lost its lease")]
+    ReplicaFenced {
+        /// Which.
+        replica: ReplicaId,
+        /// The incarnation that is over.
+        incarnation: u64,
+    },
+    /// A replica of that name lives.
+    #[error("another replica {replica} lives")]
+    ReplicaTaken {
+        /// Which.
+        replica: ReplicaId,
     },
     /// The thread takes no turns.
     #[error("thread {thread} is closed")]

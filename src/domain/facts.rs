@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::effect::Effect;
 use super::engine::Engine;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
-    ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, ReplicaId, RequestId, ResumeId, Revision, Seq, SessionId,
+    Source, ThreadId, TurnId,
 };
 use super::need::Need;
 use super::outcome::Receipt;
 use super::past_head::PastHead;
 use super::path::{Log, Span};
+use super::replica::Replica;
 use super::resume::Resume;
 use super::session::Session;
 use super::thread::Thread;
@@ -21,57 +22,11 @@ use super::time::Time;
 use super::title::ForkName;
 use super::turn::{Item, ItemMark, Turn};
 
+mod answer;
+
+pub use answer::{Answer, References};
+
 type Named<I, T> = HashMap<(Namespace, I), Option<T>>;
-
-/// Who names a log, as the store has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct References {
-    /// A session's head, a past head, a thread's base or journal, or a resume names it.
-    pub named: bool,
-    /// The last seq that another log's path takes from it; `None`: no path does.
-    pub inherited_to: Option<Seq>,
-    /// The last seq of its entries, or of a journal its rows; 0 where it has none.
-    pub last: Seq,
-    /// Since when it may be named by nobody, as was last noted; `None`: nothing is noted.
-    pub loose: Option<Time>,
-}
-
-/// An answer to a need.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// To [`Need::Receipt`].
-    Receipt(Option<Receipt>),
-    /// To [`Need::Session`].
-    Session(Option<Arc<Session>>),
-    /// To [`Need::Family`].
-    Family(Vec<SessionId>),
-    /// To [`Need::Imported`].
-    Imported(Vec<SessionId>),
-    /// To [`Need::HighestFork`].
-    HighestFork(Option<u64>),
-    /// To [`Need::Entries`]: those found.
-    Entries(HashMap<EntryId, Seq>),
-    /// To [`Need::Log`].
-    Log(Option<Arc<Log>>),
-    /// To [`Need::References`].
-    References(References),
-    /// To [`Need::Originals`]; none where the entries are no copies.
-    Originals(Vec<Span>),
-    /// To [`Need::Thread`].
-    Thread(Option<Arc<Thread>>),
-    /// To [`Need::Turn`].
-    Turn(Option<Arc<Turn>>),
-    /// To [`Need::Items`]: those found.
-    Items(HashMap<ItemId, ItemMark>),
-    /// To [`Need::Epoch`]; 0 where the namespace gave none.
-    Epoch(u64),
-    /// To [`Need::Engine`].
-    Engine(Option<Arc<Engine>>),
-    /// To [`Need::Resume`] and [`Need::OpenResume`].
-    Resume(Option<Arc<Resume>>),
-    /// To [`Need::PastHead`].
-    PastHead(Option<Arc<PastHead>>),
-}
 
 /// Answers and the effects on top of them.
 #[derive(Debug, Default)]
@@ -90,6 +45,9 @@ pub struct Facts {
     originals: HashMap<LogId, Vec<Span>>,
     epochs: HashMap<Namespace, u64>,
     engines: Named<EngineId, Arc<Engine>>,
+    replicas: HashMap<ReplicaId, Option<Arc<Replica>>>,
+    /// The time by the store's clock, as it was told with the last answer about a replica.
+    clock: Option<Time>,
     resumes: Named<ResumeId, Arc<Resume>>,
     open_resumes: Named<SessionId, ResumeId>,
     past_heads: HashMap<(Namespace, SessionId, Revision), Option<Arc<PastHead>>>,
@@ -175,6 +133,16 @@ impl Facts {
         self.engines.get(&(ns.clone(), id.clone())).map(Option::as_ref)
     }
 
+    /// A replica, likewise.
+    pub fn replica(&self, id: &ReplicaId) -> Option<Option<&Arc<Replica>>> {
+        self.replicas.get(id).map(Option::as_ref)
+    }
+
+    /// The time that leases are judged by, where it is not that of the commit.
+    pub fn clock(&self) -> Option<Time> {
+        self.clock
+    }
+
     /// A resume, likewise.
     pub fn resume(&self, ns: &Namespace, id: &ResumeId) -> Option<Option<&Arc<Resume>>> {
         self.resumes.get(&(ns.clone(), id.clone())).map(Option::as_ref)
@@ -235,6 +203,7 @@ impl Facts {
                 .all(|id| self.items.contains_key(&(*journal, turn.clone(), id.clone()))),
             Need::Epoch(ns) => self.epochs.contains_key(ns),
             Need::Engine(ns, id) => self.engine(ns, id).is_some(),
+            Need::Replica(id) => self.replica(id).is_some(),
             Need::Resume(ns, id) => self.resume(ns, id).is_some(),
             Need::OpenResume(ns, session) => self.open_resumes.contains_key(&(ns.clone(), session.clone())),
             Need::PastHead(ns, session, revision) => self.past_head(ns, session, *revision).is_some(),
@@ -247,7 +216,7 @@ impl Facts {
         match need {
             Need::Receipt(..) => !self.pending.dropped_receipts,
             Need::Session(..) | Need::Thread(..) | Need::Turn(..) | Need::Log(..) => true,
-            Need::Epoch(_) | Need::Engine(..) => true,
+            Need::Epoch(_) | Need::Engine(..) | Need::Replica(_) => true,
             Need::Resume(..) | Need::OpenResume(..) => !self.pending.dropped_resumes,
             Need::PastHead(..) => !self.pending.dropped_heads,
             Need::Family(..) | Need::Imported(..) | Need::HighestFork(..) => !self.pending.sessions,
@@ -311,6 +280,10 @@ impl Facts {
             }
             (Need::Engine(ns, id), Answer::Engine(engine)) => {
                 self.engines.entry((ns, id)).or_insert(engine);
+            }
+            (Need::Replica(id), Answer::Replica { replica, clock }) => {
+                self.replicas.entry(id).or_insert(replica);
+                self.clock = clock;
             }
             (Need::Resume(ns, id), Answer::Resume(resume)) => {
                 self.resumes.entry((ns, id)).or_insert(resume);
@@ -400,6 +373,12 @@ impl Facts {
             Effect::RemoveEngine(ns, id) => {
                 self.engines.insert((ns.clone(), id.clone()), None);
             }
+            Effect::PutReplica(replica) => {
+                self.replicas.insert(replica.id.clone(), Some(replica.clone()));
+            }
+            Effect::RemoveReplica(id) => {
+                self.replicas.insert(id.clone(), None);
+            }
             Effect::PutResume(resume) => self.put_resume(resume),
             Effect::DropResumes { .. } => {
                 self.resumes.clear();
@@ -439,6 +418,7 @@ impl Facts {
         self.references.clear();
         self.past_heads.clear();
         self.originals.clear();
+        self.clock = None;
         self.pending = Pending::default();
     }
 

@@ -6,13 +6,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::message::Opening;
 use super::proposal::{
-    Command, EngineCommand, Request, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
+    Command, EngineCommand, ReplicaCommand, Request, ResumeCommand, SessionCommand, ThreadCommand,
+    UpkeepCommand,
 };
 use super::title::{self, Title};
 use super::turn::{ItemKind, NewItem, Status};
 use super::{
-    CallKey, Digest, EngineId, EntryId, ItemId, MessageFacts, Namespace, NewEntry, Proposal, RequestId,
-    ResumeId, Role, SessionId, ThreadId, Time, TurnId, Usage, entry::Payload,
+    CallKey, Digest, EngineId, EntryId, Fence, ItemId, MessageFacts, Namespace, NewEntry, Proposal,
+    ReplicaId, RequestId, ResumeId, Role, SessionId, ThreadId, Time, TurnId, Usage, entry::Payload,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -46,6 +47,17 @@ pub(crate) fn item(id: &str) -> ItemId {
 /// An engine's id.
 pub(crate) fn engine(id: &str) -> EngineId {
     EngineId::parse(id, "engine_id").expect("valid")
+}
+
+/// A replica's name.
+pub(crate) fn replica(id: &str) -> ReplicaId {
+    ReplicaId::parse(id, "replica").expect("valid")
+}
+
+/// A replica's fence.
+pub(crate) fn fence(id: &str, incarnation: u64) -> Fence {
+    let replica = replica(id);
+    Fence { replica, incarnation }
 }
 
 /// A resume's id.
@@ -201,6 +213,19 @@ pub(crate) fn to_resume(command: ResumeCommand) -> Proposal {
     proposal(Command::Resume(command))
 }
 
+/// A proposal about a replica, likewise.
+pub(crate) fn to_replica(command: ReplicaCommand) -> Proposal {
+    proposal(Command::Replica(command))
+}
+
+/// The same proposal made by a replica.
+pub(crate) fn fenced(fence: &Fence, proposal: Proposal) -> Proposal {
+    Proposal {
+        fence: Some(fence.clone()),
+        ..proposal
+    }
+}
+
 /// A proposal of upkeep, likewise.
 pub(crate) fn to_upkeep(command: UpkeepCommand) -> Proposal {
     proposal(Command::Upkeep(command))
@@ -218,6 +243,7 @@ fn proposal(command: Command) -> Proposal {
     Proposal {
         namespace: namespace(),
         request: None,
+        fence: None,
         command,
     }
 }

@@ -68,6 +68,10 @@ text_id!(
     ResumeId
 );
 text_id!(
+    /// Names a replica of the service; replicas are in no namespace.
+    ReplicaId
+);
+text_id!(
     /// Names an entry within its session; of a message it is the message_id too.
     EntryId
 );

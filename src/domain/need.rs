@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::id::{
-    EngineId, EntryId, ItemId, LogId, Namespace, RequestId, ResumeId, Revision, Seq, SessionId, Source,
-    ThreadId, TurnId,
+    EngineId, EntryId, ItemId, LogId, Namespace, ReplicaId, RequestId, ResumeId, Revision, Seq, SessionId,
+    Source, ThreadId, TurnId,
 };
 use super::limits::CASCADE_SESSIONS_MAX;
 use super::outcome::Outcome;
 use super::path::Log;
 use super::proposal::{
-    Command, Deletion, EngineCommand, Found, Imported, Place, Proposal, Prune, ResumeCommand, SessionCommand,
-    ThreadCommand, UpkeepCommand, Written,
+    Command, Deletion, EngineCommand, Found, Imported, Place, Proposal, Prune, ReplicaCommand, ResumeCommand,
+    SessionCommand, ThreadCommand, UpkeepCommand, Written,
 };
 use super::retention::Action;
 use super::save;
@@ -50,6 +50,8 @@ pub enum Need {
     Epoch(Namespace),
     /// An engine.
     Engine(Namespace, EngineId),
+    /// A replica, and the time by the store's clock.
+    Replica(ReplicaId),
     /// A resume.
     Resume(Namespace, ResumeId),
     /// The resume of a session that has not ended.
@@ -70,11 +72,18 @@ pub fn needs(proposal: &Proposal, facts: &Facts) -> Vec<Need> {
             return needs;
         }
     }
+    needs.extend(
+        proposal
+            .fence
+            .iter()
+            .map(|fence| Need::Replica(fence.replica.clone())),
+    );
     match &proposal.command {
         Command::Session(command) => of_session(ns, command, facts, &mut needs),
         Command::Thread(command) => of_thread(ns, command, facts, &mut needs),
         Command::Engine(command) => of_engine(ns, command, facts, &mut needs),
         Command::Resume(command) => of_resume(ns, command, facts, &mut needs),
+        Command::Replica(command) => of_replica(ns, command, &mut needs),
         Command::Upkeep(command) => of_upkeep(ns, command, facts, &mut needs),
     }
     needs
@@ -95,7 +104,9 @@ fn of_outcome(ns: &Namespace, outcome: &Outcome) -> Option<Need> {
         Outcome::Engine { engine, .. } => Some(Need::Engine(ns.clone(), engine.clone())),
         Outcome::Resume { resume } => Some(Need::Resume(ns.clone(), resume.clone())),
         // The sessions of an import are read when it is answered.
-        Outcome::Imported(_) | Outcome::Pruned { .. } | Outcome::Kept { .. } => None,
+        Outcome::Imported(_) | Outcome::Pruned { .. } | Outcome::Replica { .. } | Outcome::Kept { .. } => {
+            None
+        }
     }
 }
 
@@ -375,7 +386,9 @@ fn of_resume(ns: &Namespace, command: &ResumeCommand, facts: &Facts, needs: &mut
         }
         ResumeCommand::Start(start) => &start.id,
         ResumeCommand::Seat(seat) => &seat.id,
-        ResumeCommand::Progress { id, .. }
+        ResumeCommand::Take { id }
+        | ResumeCommand::Hand { id, .. }
+        | ResumeCommand::Progress { id, .. }
         | ResumeCommand::Fail { id, .. }
         | ResumeCommand::Cancel { id } => id,
     };
@@ -388,6 +401,11 @@ fn of_resume(ns: &Namespace, command: &ResumeCommand, facts: &Facts, needs: &mut
         | ResumeCommand::Progress { .. }
         | ResumeCommand::Fail { .. }
         | ResumeCommand::Cancel { .. } => {}
+        ResumeCommand::Take { .. } => {
+            let driver = resume.driver.iter();
+            needs.extend(driver.map(|driver| Need::Replica(driver.replica.clone())));
+        }
+        ResumeCommand::Hand { to, .. } => needs.push(Need::Replica(to.replica.clone())),
         ResumeCommand::Start(start) => {
             of_linked(ns, &resume.session, facts, needs);
             needs.push(Need::Thread(ns.clone(), start.thread.clone()));
@@ -400,6 +418,18 @@ fn of_resume(ns: &Namespace, command: &ResumeCommand, facts: &Facts, needs: &mut
                 None => needs.push(Need::Epoch(ns.clone())),
             }
         }
+    }
+}
+
+fn of_replica(ns: &Namespace, command: &ReplicaCommand, needs: &mut Vec<Need>) {
+    match command {
+        ReplicaCommand::Join { id, .. } => {
+            needs.push(Need::Epoch(ns.clone()));
+            needs.push(Need::Replica(id.clone()));
+        }
+        ReplicaCommand::Renew { fence, .. }
+        | ReplicaCommand::Leave { fence }
+        | ReplicaCommand::Expire { fence } => needs.push(Need::Replica(fence.replica.clone())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a commit did, small enough to be kept as a receipt for its retries.
 
 use super::entry::Digest;
-use super::id::{EngineId, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId};
+use super::id::{EngineId, ReplicaId, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId};
 use super::session::Removed;
 use super::time::Time;
 
@@ -102,6 +102,13 @@ pub enum Outcome {
         engine: EngineId,
         /// Of the attachment.
         epoch: u64,
+    },
+    /// A replica joined or lives on.
+    Replica {
+        /// Which.
+        replica: ReplicaId,
+        /// Which start of it.
+        incarnation: u64,
     },
     /// A resume was made, found, or went on.
     Resume {

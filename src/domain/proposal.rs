@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::entry::{Digest, Entry, NewEntry};
 use super::id::{LogId, Namespace, RequestId, Revision, Seq, SessionId, ThreadId, TurnId};
 use super::path::{Log, Tip};
+use super::replica::Fence;
 use super::session::{self, Etag};
 use super::thread;
 use super::time::Time;
@@ -18,6 +19,7 @@ use super::usage::Usage;
 mod engine;
 mod import;
 mod prune;
+mod replica;
 mod resume;
 mod rewind;
 mod snapshot;
@@ -25,6 +27,7 @@ mod snapshot;
 pub use engine::EngineCommand;
 pub use import::{Import, Imported, Place, Restored, Used};
 pub use prune::{Found, Prune};
+pub use replica::{Over, ReplicaCommand};
 pub use resume::{Offer, Open, ResumeCommand, Seat, Seed, Start};
 pub use rewind::Rewind;
 pub use snapshot::{Cut, Said, Snapshot};
@@ -36,6 +39,9 @@ pub struct Proposal {
     pub namespace: Namespace,
     /// The caller's name for it, if any; a retry under it changes nothing.
     pub request: Option<Request>,
+    /// The replica that proposes it, where it is for an engine or a resume: it counts only while that one's lease
+    /// runs.
+    pub fence: Option<Fence>,
     /// What is to be done.
     pub command: Command,
 }
@@ -60,6 +66,8 @@ pub enum Command {
     Engine(EngineCommand),
     /// To a resume.
     Resume(ResumeCommand),
+    /// To a replica of the service.
+    Replica(ReplicaCommand),
     /// By the service for itself.
     Upkeep(UpkeepCommand),
 }

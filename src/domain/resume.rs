@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::engine::Engine;
 use super::id::{EngineId, Namespace, ResumeId, SessionId, ThreadId};
 use super::path::Tip;
+use super::replica::Fence;
 use super::session::{ROW_BYTES, label_bytes};
 use super::time::Time;
 
@@ -162,6 +163,8 @@ pub struct Resume {
     pub wish: Wish,
     /// The engine that is seeded; `None`: not chosen yet, or the service's own journal.
     pub engine: Option<EngineId>,
+    /// The replica that drives it; nobody else's steps count. `None`: a service that is no replica.
+    pub driver: Option<Fence>,
     /// How far it is.
     pub state: State,
     /// Whether the thread held the session already.

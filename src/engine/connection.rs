@@ -33,6 +33,15 @@ pub struct Terms {
     pub snapshot_bytes_max: usize,
     /// Cancelled when the service is about to stop.
     pub drain: CancellationToken,
+    /// Cancelled when this replica's lease is lost: the attachment is worth nothing any more.
+    pub over: CancellationToken,
+}
+
+impl Terms {
+    /// Whether others carry on with what runs here.
+    pub(super) fn are_ending(&self) -> bool {
+        self.drain.is_cancelled() || self.over.is_cancelled()
+    }
 }
 
 /// A claim on a thread, or the end of one, on its way to the store.
@@ -81,13 +90,7 @@ impl Connection {
         let (down, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
         let (asks, commands) = mpsc::channel(QUEUE_FRAMES_MAX);
         let superseded = CancellationToken::new();
-        let handle = EngineHandle::new(
-            attachment,
-            asks,
-            down.clone(),
-            superseded.clone(),
-            terms.drain.clone(),
-        );
+        let handle = EngineHandle::new(attachment, asks, down.clone(), superseded.clone(), terms.clone());
         let connection = Self {
             replies: Replies::new(terms.snapshot_bytes_max),
             silence: Instant::now() + terms.heartbeat * HEARTBEATS_MISSED_MAX,
@@ -154,6 +157,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = self.superseded.cancelled() => Step::End(Ending::Superseded),
+            () = self.terms.over.cancelled() => Step::End(Ending::Fenced),
             () = self.terms.drain.cancelled(), if self.drained.is_none() => Step::Drain,
             () = at(self.drained) => Step::End(Ending::ShuttingDown),
             () = self.down.closed() => Step::End(Ending::Left),

@@ -58,6 +58,9 @@ pub enum Ending {
     /// It attached again.
     #[error("the engine attached again")]
     Superseded,
+    /// This replica has lost its lease; the engine is free to attach anywhere.
+    #[error("the replica has lost its lease")]
+    Fenced,
     /// It sent what cannot be.
     #[error(transparent)]
     Invalid(Invalid),

@@ -7,11 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::Terms;
 use super::error::Error;
 use super::frame::{Down, Snapshot, SnapshotRequest};
 use super::replies::Reply;
 use super::seed::{Heard, Seed};
-use crate::domain::{EngineId, Namespace, Time};
+use crate::domain::{EngineId, Fence, Namespace, Time};
 
 /// Who is attached.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Attachment {
     pub id: EngineId,
     /// Of this attachment.
     pub epoch: u64,
+    /// The incarnation of this replica that it is attached to: whatever is written for it carries this.
+    pub replica: Option<Fence>,
     /// Pairs that a resume may choose by.
     pub labels: BTreeMap<String, String>,
     /// Whether it takes sessions to resume.
@@ -43,7 +46,7 @@ struct Inner {
     down: mpsc::Sender<Down>,
     places: Arc<Semaphore>,
     superseded: CancellationToken,
-    drain: CancellationToken,
+    terms: Terms,
 }
 
 /// A place for one seed on an engine, given back when it is dropped.
@@ -74,7 +77,7 @@ impl EngineHandle {
         commands: mpsc::Sender<Command>,
         down: mpsc::Sender<Down>,
         superseded: CancellationToken,
-        drain: CancellationToken,
+        terms: Terms,
     ) -> Self {
         let places = Arc::new(Semaphore::new(attachment.seeds_max));
         Self(Arc::new(Inner {
@@ -83,7 +86,7 @@ impl EngineHandle {
             down,
             places,
             superseded,
-            drain,
+            terms,
         }))
     }
 
@@ -138,7 +141,7 @@ impl EngineHandle {
         };
         self.0.commands.send(begins).await.map_err(|_| Error::Lost)?;
         let (down, commands) = (self.0.down.clone(), self.0.commands.clone());
-        Ok(Seed::new(id, down, commands, heard, self.0.drain.clone(), place))
+        Ok(Seed::new(id, down, commands, heard, self.0.terms.clone(), place))
     }
 
     /// Tells the engine, if its queue has room, that a seed it may still hold is settled.

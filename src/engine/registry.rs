@@ -67,8 +67,22 @@ impl Registry {
 
     /// The engine that holds a thread.
     pub fn holder(&self, thread: &Thread) -> Option<EngineHandle> {
-        let handle = self.engine(&thread.namespace, thread.engine.as_ref()?)?;
-        (handle.attachment().epoch == thread.epoch).then_some(handle)
+        self.engine_at(&thread.namespace, thread.engine.as_ref()?, thread.epoch)
+    }
+
+    /// Ends the attachment of an engine that has attached elsewhere under `epoch`, which is a higher one.
+    pub fn evict(&self, ns: &Namespace, id: &EngineId, epoch: u64) {
+        let engines = self.engines();
+        let held = engines.get(&(ns.clone(), id.clone()));
+        if let Some(held) = held.filter(|held| held.attachment().epoch < epoch) {
+            held.supersede();
+        }
+    }
+
+    /// The engine of this name, if it is attached under this epoch.
+    pub fn engine_at(&self, ns: &Namespace, id: &EngineId, epoch: u64) -> Option<EngineHandle> {
+        let handle = self.engine(ns, id)?;
+        (handle.attachment().epoch == epoch).then_some(handle)
     }
 
     /// The attached engines of a namespace, by id.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
+use super::connection::Terms;
 use super::error::Error;
 use super::frame::{Declined, Down};
 use super::handle::{Command, Place};
@@ -27,8 +27,8 @@ pub struct Seed {
     commands: mpsc::Sender<Command>,
     heard: watch::Receiver<Heard>,
     end: End,
-    /// Cancelled when the service is about to stop: whoever carries on finds the engine where it is.
-    drain: CancellationToken,
+    /// Where the service stops or has lost its lease, whoever carries on finds the engine where it is.
+    terms: Terms,
     _place: Place,
 }
 
@@ -45,7 +45,7 @@ impl Seed {
         down: mpsc::Sender<Down>,
         commands: mpsc::Sender<Command>,
         heard: watch::Receiver<Heard>,
-        drain: CancellationToken,
+        terms: Terms,
         place: Place,
     ) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Seed {
             commands,
             heard,
             end: End::CalledOff,
-            drain,
+            terms,
             _place: place,
         }
     }
@@ -106,7 +106,7 @@ impl Drop for Seed {
         let seed = std::mem::take(&mut self.id);
         match self.end {
             // An engine that does not read will be told when it attaches again.
-            End::CalledOff if self.drain.is_cancelled() => {}
+            End::CalledOff if self.terms.are_ending() => {}
             End::CalledOff => drop(self.down.try_send(Down::SeedCancel { seed: seed.clone() })),
             End::Nothing => {}
         }

@@ -34,12 +34,16 @@ impl Health {
 }
 
 /// Every service, serving.
-pub(super) async fn mount(service: &Service, limits: &Limits) -> Result<(Routes, Health), StartError> {
+pub(super) async fn mount(
+    service: &Service,
+    sessions: Sessions,
+    limits: &Limits,
+) -> Result<(Routes, Health), StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     for name in NAMES {
         reporter.set_service_status(name, ServingStatus::Serving).await;
     }
-    let sessions = SessionServiceServer::new(Sessions::new(service.clone()));
+    let sessions = SessionServiceServer::new(sessions);
     let threads = ThreadServiceServer::new(Threads::new(service.clone()));
     let engines = EngineServiceServer::new(Engines::new(service.clone()));
     // Responses have no such limit: pages and stream messages are bounded where they are made.

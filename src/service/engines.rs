@@ -12,7 +12,7 @@ use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::EngineCommand;
 use crate::domain::query::{self, Bound};
 use crate::domain::resume::State;
-use crate::domain::{Command, Engine, EngineId, Namespace, Outcome, Refusal, ThreadId};
+use crate::domain::{Command, Engine, EngineId, Fence, Namespace, Outcome, Refusal, ThreadId};
 use crate::engine::{
     self, Attached, Attachment, Claim, ClaimError, Connection, Down, Ending, EngineHandle, Guard, Local,
     Terms, Up,
@@ -64,9 +64,11 @@ pub struct Welcome {
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The engine.
-    pub handle: EngineHandle,
+    pub engine: Arc<Engine>,
     /// Threads that it holds.
     pub threads: u64,
+    /// Seeds that run on it.
+    pub seeds: u64,
 }
 
 type Frames = BoxStream<'static, Result<Up, Ending>>;
@@ -98,16 +100,19 @@ impl Service {
         let ns = hello.namespace.clone();
         let terms = &self.live.terms;
         let id = hello.id.unwrap_or_else(|| EngineId::from_uuid(self.fresh_id()));
+        let membership = self.live.standing.membership()?;
+        let before = self.attached_elsewhere(&ns, &id).await?;
         let profile = Profile {
             labels: hello.labels.clone(),
             accepts_resume: hello.accepts_resume,
-            replica: terms.replica.clone(),
         };
         let command = EngineCommand::Attach {
             id: id.clone(),
             profile: Box::new(profile),
         };
-        let epoch = match self.commit(call(&ns), Command::Engine(command)).await?.outcome {
+        let fence = membership.fence;
+        let committed = self.commit_as(call(&ns), fence.clone(), Command::Engine(command));
+        let epoch = match committed.await?.outcome {
             Outcome::Engine { epoch, .. } => epoch,
             outcome => return Err(mismatched(&outcome)),
         };
@@ -119,6 +124,7 @@ impl Service {
             namespace: ns.clone(),
             id: id.clone(),
             epoch,
+            replica: fence,
             labels: hello.labels,
             accepts_resume: hello.accepts_resume,
             seeds_max,
@@ -128,6 +134,7 @@ impl Service {
             heartbeat: terms.heartbeat,
             snapshot_bytes_max: terms.snapshot_bytes_max,
             drain: self.live.drain.clone(),
+            over: membership.over,
         };
         let (connection, handle, frames) = Connection::new(attachment, terms, up);
         let Some(guard) = self.live.registry.attach(handle.clone()) else {
@@ -137,6 +144,9 @@ impl Service {
             }
             .into());
         };
+        if let Some(before) = before {
+            self.peers.evict(&before, &ns, &id, epoch).await;
+        }
         self.remind(&handle).await;
         let (ended, ending) = oneshot::channel();
         let service = self.clone();
@@ -158,40 +168,44 @@ impl Service {
 
     async fn run(&self, connection: Connection, handle: &EngineHandle, guard: Guard) -> Ending {
         let Attachment {
-            namespace, id, epoch, ..
+            namespace,
+            id,
+            epoch,
+            replica,
+            ..
         } = handle.attachment().clone();
         tracing::info!(engine.id = id.as_str(), epoch, "engine attached");
         let opened = |claim| {
-            let (service, ns, id) = (self.clone(), namespace.clone(), id.clone());
-            let claimed: engine::Claiming =
-                Box::pin(async move { service.open_thread(ns, id, epoch, claim).await });
+            let (service, at) = (self.clone(), handle.attachment().clone());
+            let claimed: engine::Claiming = Box::pin(async move { service.open_thread(&at, claim).await });
             claimed
         };
         let closed = |thread| {
-            let (service, ns, id) = (self.clone(), namespace.clone(), id.clone());
-            let claimed: engine::Claiming =
-                Box::pin(async move { service.close_thread(ns, id, epoch, thread).await });
+            let (service, at) = (self.clone(), handle.attachment().clone());
+            let claimed: engine::Claiming = Box::pin(async move { service.close_thread(&at, thread).await });
             claimed
         };
         let ending = connection.run(opened, closed).await;
         tracing::info!(engine.id = id.as_str(), epoch, ending = %ending, "engine detached");
         drop(guard);
-        self.detach(&namespace, &id, epoch).await;
+        self.detach(&namespace, &id, epoch, replica).await;
         self.interrupt_later(namespace, id, epoch);
         ending
     }
 
-    /// Stores that an attachment has ended; until the store takes it, a restart will find out.
-    async fn detach(&self, ns: &Namespace, id: &EngineId, epoch: u64) {
+    /// Stores that an attachment has ended; where the store does not take it, other replicas or the next start find out.
+    async fn detach(&self, ns: &Namespace, id: &EngineId, epoch: u64, replica: Option<Fence>) {
         let command = EngineCommand::Detach {
             id: id.clone(),
             epoch,
         };
         loop {
-            let Err(error) = self.commit(call(ns), Command::Engine(command.clone())).await else {
-                return;
-            };
-            not_stored_yet(id, &error);
+            let command = Command::Engine(command.clone());
+            match self.commit_as(call(ns), replica.clone(), command).await {
+                // A replica that has lost its lease has no engines any more: others have seen to that.
+                Ok(_) | Err(Error::Store(store::Error::Refused(_))) => return,
+                Err(error) => not_stored_yet(id, &error),
+            }
             let pause = self
                 .live
                 .drain
@@ -202,13 +216,8 @@ impl Service {
         }
     }
 
-    async fn open_thread(
-        &self,
-        ns: Namespace,
-        id: EngineId,
-        epoch: u64,
-        claim: Claim,
-    ) -> Result<(), ClaimError> {
+    async fn open_thread(&self, at: &Attachment, claim: Claim) -> Result<(), ClaimError> {
+        let (ns, id, epoch) = (at.namespace.clone(), at.id.clone(), at.epoch);
         let named = claim.active_turn.clone();
         let command = EngineCommand::OpenThread {
             id: id.clone(),
@@ -218,7 +227,8 @@ impl Service {
             draft: Box::new(claim.draft),
             active_turn: claim.active_turn,
         };
-        let committed = self.commit(call(&ns), Command::Engine(command)).await;
+        let committed = self.commit_as(call(&ns), at.replica.clone(), Command::Engine(command));
+        let committed = committed.await;
         let thread = committed.map_err(claim_error)?.thread;
         if thread.is_some_and(|thread| thread.active_turn.is_some() && thread.active_turn != named) {
             self.interrupt_later(ns, id, epoch);
@@ -226,20 +236,15 @@ impl Service {
         Ok(())
     }
 
-    async fn close_thread(
-        &self,
-        ns: Namespace,
-        id: EngineId,
-        epoch: u64,
-        thread: ThreadId,
-    ) -> Result<(), ClaimError> {
+    async fn close_thread(&self, at: &Attachment, thread: ThreadId) -> Result<(), ClaimError> {
+        let (id, epoch) = (at.id.clone(), at.epoch);
         let command = EngineCommand::CloseThread { id, epoch, thread };
-        let committed = self.commit(call(&ns), Command::Engine(command)).await;
-        committed.map(drop).map_err(claim_error)
+        let committed = self.commit_as(call(&at.namespace), at.replica.clone(), Command::Engine(command));
+        committed.await.map(drop).map_err(claim_error)
     }
 
     /// Three heartbeats from now, ends the turns that this attachment, or the lack of one, has left behind.
-    fn interrupt_later(&self, ns: Namespace, id: EngineId, epoch: u64) {
+    pub(super) fn interrupt_later(&self, ns: Namespace, id: EngineId, epoch: u64) {
         let service = self.clone();
         let patience = self.live.patience();
         self.live.tasks.spawn(async move {
@@ -290,7 +295,8 @@ impl Service {
                 epoch,
                 thread,
             };
-            self.commit(call(ns), Command::Engine(command)).await?;
+            let fence = self.fence()?;
+            self.commit_as(call(ns), fence, Command::Engine(command)).await?;
         }
         Ok(())
     }
@@ -327,62 +333,6 @@ impl Service {
                 handle.settle(Down::SeedCommit { seed });
             }
         }
-    }
-
-    /// The attached engines of a namespace after `after`, by id.
-    pub async fn engines(
-        &self,
-        ns: &Namespace,
-        after: Option<&EngineId>,
-        rows: usize,
-    ) -> Result<(Vec<Listed>, Option<EngineId>), Error> {
-        let mut engines = self.live.registry.engines_of(ns);
-        engines.retain(|handle| after.is_none_or(|after| handle.attachment().id > *after));
-        let more = engines.len() > rows;
-        engines.truncate(rows);
-        let mut listed = Vec::with_capacity(engines.len());
-        for handle in engines {
-            let Attachment { id, epoch, .. } = handle.attachment();
-            let threads = self.store.threads_held(ns, id, *epoch).await?;
-            listed.push(Listed { handle, threads });
-        }
-        let last = listed.last().map(|listed| listed.handle.attachment().id.clone());
-        Ok((listed, last.filter(|_| more)))
-    }
-
-    /// The replica that engines are attached to.
-    pub fn replica(&self) -> &str {
-        &self.live.terms.replica
-    }
-
-    /// Before anybody can attach: the engines that the store has, as the last process left them.
-    pub async fn left_behind(&self) -> Result<Vec<Arc<Engine>>, Error> {
-        let mut left: Vec<Arc<Engine>> = Vec::new();
-        loop {
-            let after = left.last().map(|last| (last.namespace.clone(), last.id.clone()));
-            let engines = self.store.engines(after.as_ref(), ROWS_MAX).await?;
-            if engines.is_empty() {
-                return Ok(left);
-            }
-            left.extend(engines);
-        }
-    }
-
-    /// After a start: those that were left behind are not attached, whatever the store says, unless they have come back
-    /// under another epoch; and resumes that ran go on.
-    pub async fn recover(&self, left_behind: &[Arc<Engine>]) -> Result<(), Error> {
-        for engine in left_behind {
-            let (ns, id, epoch) = (engine.namespace.clone(), engine.id.clone(), engine.epoch);
-            if engine.is_attached() {
-                let command = EngineCommand::Detach {
-                    id: id.clone(),
-                    epoch,
-                };
-                self.commit(call(&ns), Command::Engine(command)).await?;
-            }
-            self.interrupt_later(ns, id, epoch);
-        }
-        self.carry_on().await
     }
 }
 

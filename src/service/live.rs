@@ -13,6 +13,7 @@ use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
+use super::standing::Standing;
 use super::telling::Telling;
 
 use turns::Turns;
@@ -38,8 +39,6 @@ pub struct EngineTerms {
     pub seeds_max: usize,
     /// How long an engine may acknowledge nothing before its seed is given to another.
     pub seed_silence: Duration,
-    /// The name that engines are shown to be attached to.
-    pub replica: String,
 }
 
 impl Default for EngineTerms {
@@ -50,7 +49,6 @@ impl Default for EngineTerms {
             seeds_per_engine_max: 4,
             seeds_max: 64,
             seed_silence: Duration::from_secs(60),
-            replica: String::from("local"),
         }
     }
 }
@@ -59,6 +57,8 @@ impl Default for EngineTerms {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) terms: EngineTerms,
+    /// What this process is among the replicas.
+    pub(super) standing: Standing,
     pub(super) registry: Registry,
     pub(super) watchers: Arc<Watchers>,
     pub(super) telling: Arc<Telling>,
@@ -82,6 +82,7 @@ impl Live {
             seeds: Semaphore::new(terms.seeds_max),
             large_pages: Arc::new(Semaphore::new(LARGE_PAGES_MAX)),
             searches: Semaphore::new(SEARCHES_MAX),
+            standing: Standing::default(),
             registry: Registry::default(),
             watchers: telling.watchers.clone(),
             telling,

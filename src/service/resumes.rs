@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::{Offer, Open, ResumeCommand};
 use crate::domain::query::{self, Bound, Page, ResumeKey};
-use crate::domain::resume::{State, Wish};
+use crate::domain::resume::Wish;
 use crate::domain::{Command, Namespace, Noun, Outcome, Refusal, Resume, ResumeId, SessionId, ThreadId};
 use crate::watchers::{ResumeEar, is_silent_since};
 
@@ -19,8 +19,7 @@ use super::{Call, Error, Service, mismatched};
 mod drive;
 mod seed;
 
-/// Rows that are looked at in one read.
-const ROWS_MAX: usize = 100;
+pub(super) use drive::Beginning;
 
 /// Which resume is watched.
 #[derive(Clone, Debug)]
@@ -38,7 +37,8 @@ impl Service {
     /// Seeds a session into a thread, or finds the thread or the resume that has it already.
     pub async fn resume(&self, call: Call, session: SessionId, wish: Wish) -> Result<Progress, Error> {
         let ns = call.namespace.clone();
-        let is_to_be_had = !wish.needs_engine() || self.live.registry.pick(&ns, &wish, None).is_some();
+        let fence = self.fence()?;
+        let is_to_be_had = !wish.needs_engine() || self.pick(&ns, &wish, None).await?.is_some();
         let open = Open {
             id: ResumeId::from_uuid(self.fresh_id()),
             session,
@@ -47,13 +47,13 @@ impl Service {
             thread: ThreadId::from_uuid(self.fresh_id()),
         };
         let command = Command::Resume(ResumeCommand::Open(Box::new(open)));
-        let committed = self.commit(call, command).await?;
+        let committed = self.commit_as(call, fence.clone(), command).await?;
         let Outcome::Resume { resume: id } = committed.outcome else {
             return Err(mismatched(&committed.outcome));
         };
         let resume = committed.resume.ok_or_else(|| Refusal::no_resume(&id))?;
-        if !resume.state.is_end() {
-            self.drive(&resume, drive::Beginning::Asked);
+        if !resume.state.is_end() && resume.driver == fence {
+            self.drive(&resume, Beginning::Asked);
         }
         self.watch_resume(&ns, &Target::Resume(id)).await
     }
@@ -127,32 +127,6 @@ impl Service {
             id: thread.to_string(),
         };
         Ok(page.rows.first().ok_or_else(missing)?.id.clone())
-    }
-
-    /// After a start: drives on what ran.
-    pub(super) async fn carry_on(&self) -> Result<(), Error> {
-        let query = query::Resumes {
-            namespace: None,
-            states: vec![State::Queued, State::Seeding],
-            session: None,
-            thread: None,
-            engine: None,
-        };
-        let bound = Bound {
-            rows: ROWS_MAX,
-            bytes: PAGE_BYTES_MAX,
-        };
-        let mut after = None;
-        loop {
-            let page = self.store.resumes(&query, after.as_ref(), bound).await?;
-            for resume in &page.rows {
-                self.drive(resume, drive::Beginning::CarriedOn);
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
     }
 }
 

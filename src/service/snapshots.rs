@@ -12,8 +12,10 @@ use crate::domain::limits::{MOVED_RETRIES_MAX, PAGE_BYTES_MAX};
 use crate::domain::query::{self, Bound};
 use crate::domain::save::{standing as may_write, target};
 use crate::domain::title::Title;
-use crate::domain::{Command, Namespace, Outcome, Refusal, Seq, Session, SessionId, Thread, ThreadId, Tip};
-use crate::engine::{self, Consistency, EngineHandle, Known, SnapshotRequest};
+use crate::domain::{
+    Command, Engine, Fence, Namespace, Outcome, Refusal, Seq, Session, SessionId, Thread, ThreadId, Tip,
+};
+use crate::engine::{self, Consistency, Known, SnapshotRequest};
 use crate::store;
 
 use super::context::{Relation, samenesses};
@@ -59,6 +61,8 @@ pub struct Taken {
 struct Answer {
     snapshot: engine::Snapshot,
     messages: Vec<Sameness>,
+    /// The replica that the engine is attached to, by its incarnation then.
+    replica: Option<Fence>,
     /// The thread when the engine was asked.
     thread: Arc<Thread>,
     /// The end of the session then, or of what the thread was seeded with.
@@ -142,7 +146,10 @@ impl Service {
                     .await?;
                 continue;
             };
-            match self.commit(call.clone(), command).await {
+            match self
+                .commit_as(call.clone(), answer.replica.clone(), command)
+                .await
+            {
                 Err(Error::Store(store::Error::Refused(Refusal::Moved { .. }))) => {}
                 committed => {
                     let committed = committed?;
@@ -159,21 +166,20 @@ impl Service {
     /// The thread that changed last among those that attached engines hold.
     async fn last_live_thread(&self, ns: &Namespace) -> Result<ThreadId, Error> {
         let mut last: Option<Arc<Thread>> = None;
-        for handle in self.live.registry.engines_of(ns) {
-            let newest = self.newest_of(&handle).await?;
+        for engine in self.living_engines(ns, None, usize::MAX).await? {
+            let newest = self.newest_of(&engine).await?;
             last = last.into_iter().chain(newest).max_by_key(|thread| thread.key());
         }
         let thread = last.ok_or(Refusal::NoLiveThread)?;
         Ok(thread.id.clone())
     }
 
-    async fn newest_of(&self, handle: &EngineHandle) -> Result<Option<Arc<Thread>>, Error> {
-        let attachment = handle.attachment();
+    async fn newest_of(&self, engine: &Engine) -> Result<Option<Arc<Thread>>, Error> {
         let query = query::Threads {
-            namespace: attachment.namespace.clone(),
+            namespace: engine.namespace.clone(),
             states: Vec::new(),
             session: None,
-            engine: Some(attachment.id.clone()),
+            engine: Some(engine.id.clone()),
         };
         let bound = Bound {
             rows: 50,
@@ -182,10 +188,7 @@ impl Service {
         let mut after = None;
         loop {
             let page = self.store.threads(&query, after.as_ref(), bound).await?;
-            let held = page
-                .rows
-                .into_iter()
-                .find(|thread| thread.epoch == attachment.epoch);
+            let held = page.rows.into_iter().find(|thread| thread.epoch == engine.epoch);
             after = page.next;
             if held.is_some() || after.is_none() {
                 return Ok(held);
@@ -204,8 +207,12 @@ impl Service {
         deadline: Instant,
     ) -> Result<Answer, Error> {
         let thread = self.thread(ns, id).await?;
-        let not_attached = || Refusal::EngineNotAttached { thread: id.clone() };
-        let handle = self.live.registry.holder(&thread).ok_or_else(not_attached)?;
+        let Some(handle) = self.live.registry.holder(&thread) else {
+            return Err(match self.holder_elsewhere(&thread).await? {
+                Some(replica) => Error::Elsewhere(replica),
+                None => Refusal::EngineNotAttached { thread: id.clone() }.into(),
+            });
+        };
         let session = self.aim(&thread, wanted, fresh).await?;
         let end = session
             .as_ref()
@@ -242,6 +249,7 @@ impl Service {
         Ok(Answer {
             snapshot,
             messages,
+            replica: handle.attachment().replica.clone(),
             end: end.cloned(),
             thread,
             known: known.map_or(Seq::ZERO, |known| known.seq()),

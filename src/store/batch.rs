@@ -98,7 +98,11 @@ fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: boo
                 .and_then(|thread| facts.turn(thread.journal, turn_id).flatten().cloned());
         }
         Outcome::Resume { resume: id } => resume = facts.resume(ns, id).flatten().cloned(),
-        Outcome::Imported(_) | Outcome::Pruned { .. } | Outcome::Engine { .. } | Outcome::Kept { .. } => {}
+        Outcome::Imported(_)
+        | Outcome::Pruned { .. }
+        | Outcome::Engine { .. }
+        | Outcome::Replica { .. }
+        | Outcome::Kept { .. } => {}
     }
     Committed {
         outcome,
@@ -139,6 +143,8 @@ impl Changes {
                 | Effect::PutEpoch(..)
                 | Effect::PutEngine(_)
                 | Effect::RemoveEngine(..)
+                | Effect::PutReplica(_)
+                | Effect::RemoveReplica(_)
                 | Effect::DropResumes { .. }
                 | Effect::PutTurn(_)
                 | Effect::PutItems(_)

@@ -28,6 +28,7 @@ pub(crate) mod races;
 pub(crate) mod reach;
 pub(crate) mod receipts;
 pub(crate) mod refusals;
+pub(crate) mod replicas;
 pub(crate) mod resumes;
 pub(crate) mod retention;
 pub(crate) mod saves;
@@ -99,6 +100,8 @@ macro_rules! conformance {
                 engines: facts_come_back, are_listed_by_namespace_and_id, epochs_go_on_over_restarts,
                     hold_threads_under_an_epoch, turns_keep_their_epoch,
                     old_ones_without_threads_are_forgotten;
+                replicas: facts_come_back, incarnations_go_on_over_restarts, an_ended_lease_fences,
+                    attached_engines_are_paged, one_takes_a_resume_over;
                 resumes: facts_come_back, failures_come_back, one_is_open_at_a_time, pages_and_filters,
                     an_open_one_keeps_its_log, ready_seats_the_thread, old_ones_expire;
                 imports: are_found_by_their_source, are_published_together,

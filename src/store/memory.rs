@@ -1,6 +1,7 @@
 //! The model: every row in ordered maps. What another backend answers has to be what this one answers.
 //!
-//! It keeps nothing over a restart, which is what some tests and embedders want.
+//! It keeps nothing over a restart, which is what some tests and embedders want. Several services of one process may
+//! share one, each through a view of its own ([`Memory::beside`]), as processes share a database.
 
 use std::collections::HashSet;
 use std::ops::Bound::{Excluded, Included};
@@ -21,7 +22,7 @@ use crate::domain::{
 };
 
 use super::batch::{Verdict, consider, judge};
-use super::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
+use super::{Child, Chore, Committed, Error, Lack, Members, Observer, Observers, Store};
 
 use tables::Tables;
 
@@ -35,11 +36,30 @@ mod tests;
 /// Sessions and threads in memory.
 #[derive(Debug, Default)]
 pub struct Memory {
-    tables: Mutex<Tables>,
+    tables: Arc<Mutex<Tables>>,
     observers: Observers,
+    shared: bool,
 }
 
 impl Memory {
+    /// An empty store that several services share.
+    pub fn shared() -> Self {
+        Self {
+            shared: true,
+            ..Self::default()
+        }
+    }
+
+    /// Another view of the same rows. Whoever observes it is told of the commits that go through this view alone, as
+    /// with a database whose notifications are lost.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            tables: self.tables.clone(),
+            ..Self::shared()
+        }
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // A panic while the lock is held happens before the first row is written: judging comes first.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,6 +89,10 @@ impl Store for Memory {
 
     fn observe(&self, observer: &Arc<dyn Observer>) {
         self.observers.add(observer);
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
@@ -282,6 +306,26 @@ impl Store for Memory {
             .iter()
             .filter(|(key, _)| after.is_none_or(|after| *key > after));
         Ok(later.map(|(_, engine)| engine.clone()).take(rows).collect())
+    }
+
+    async fn attached(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        let tables = self.tables();
+        let attached = tables.engines.values().filter(|engine| {
+            engine.namespace == *ns && engine.is_attached() && after.is_none_or(|after| engine.id > *after)
+        });
+        Ok(attached.take(rows).cloned().collect())
+    }
+
+    async fn members(&self, now: Time) -> Result<Members, Error> {
+        Ok(Members {
+            replicas: self.tables().replicas.values().cloned().collect(),
+            clock: now,
+        })
     }
 
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {

@@ -27,7 +27,7 @@ use crate::domain::{
     Turn, TurnId,
 };
 use crate::store::survey::{Key, Stretch, Survey};
-use crate::store::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
+use crate::store::{Child, Chore, Committed, Error, Lack, Members, Observer, Observers, Store};
 
 mod answers;
 mod backup;
@@ -45,6 +45,7 @@ mod open;
 mod past_heads;
 mod readers;
 mod receipts;
+mod replicas;
 mod resumes;
 mod schema;
 mod sessions;
@@ -321,6 +322,22 @@ impl Store for Sqlite {
         let after = after.cloned();
         let job = move |conn: &_| engines::engines(conn, after.as_ref(), rows);
         self.readers.read("listing engines", job).await
+    }
+
+    async fn attached(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        let (ns, after) = (ns.clone(), after.cloned());
+        let job = move |conn: &_| engines::attached(conn, &ns, after.as_ref(), rows);
+        self.readers.read("listing attached engines", job).await
+    }
+
+    async fn members(&self, now: Time) -> Result<Members, Error> {
+        let replicas = self.readers.read("listing replicas", replicas::replicas).await?;
+        Ok(Members { replicas, clock: now })
     }
 
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {

@@ -70,6 +70,7 @@ impl Bench {
         let proposal = Proposal {
             namespace,
             request,
+            fence: None,
             command,
         };
         let committed = self

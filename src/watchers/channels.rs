@@ -61,6 +61,17 @@ impl<I: Clone + Eq + Hash, N> Channels<I, N> {
         });
     }
 
+    /// At most `max` of what is listened to, after the first `from`, and what is known of each.
+    pub(super) fn listened(&self, from: usize, max: usize) -> Vec<((Namespace, I), Option<N>)>
+    where
+        N: Clone,
+    {
+        let senders = self.senders();
+        let listened = senders.iter().skip(from).take(max);
+        let known = listened.map(|(key, sender)| (key.clone(), sender.borrow().clone()));
+        known.collect()
+    }
+
     /// Forgets a channel that nobody listens to any more.
     fn leave(&self, key: &(Namespace, I)) {
         let mut senders = self.senders();

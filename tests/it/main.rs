@@ -11,6 +11,7 @@ mod support;
 
 mod backup;
 mod cli;
+mod cluster;
 mod conversations;
 mod copies;
 mod crash;

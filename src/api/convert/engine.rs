@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use crate::body::value;
 use crate::domain::{EngineId, Invalid, Limits, Namespace, ThreadId, TurnId};
-use crate::engine::{Attachment, Claim, Consistency, Declined, Down, Snapshot, SnapshotRequest, Up};
+use crate::engine::{Claim, Consistency, Declined, Down, Snapshot, SnapshotRequest, Up};
 use crate::pb;
 use crate::pb::attach_request::Frame as FrameUp;
 use crate::pb::attach_response::Frame as FrameDown;
@@ -165,24 +165,18 @@ fn asked(request: SnapshotRequest) -> pb::SnapshotRequest {
 }
 
 /// An attached engine.
-pub(in crate::api) fn listed(listed: &Listed, replica: &str) -> pb::Engine {
-    let Attachment {
-        id,
-        epoch,
-        labels,
-        accepts_resume,
-        time,
-        ..
-    } = listed.handle.attachment();
+pub(in crate::api) fn listed(listed: &Listed) -> pb::Engine {
+    let engine = &listed.engine;
+    let replica = engine.replica.as_ref();
     pb::Engine {
-        engine_id: id.to_string(),
-        labels: labels.clone(),
-        epoch: *epoch,
+        engine_id: engine.id.to_string(),
+        labels: engine.profile.labels.clone(),
+        epoch: engine.epoch,
         threads: listed.threads,
-        seeds: listed.handle.seeds() as u64,
-        accepts_resume: *accepts_resume,
-        replica: replica.to_owned(),
-        attach_time: Some(value::timestamp(*time)),
+        seeds: listed.seeds,
+        accepts_resume: engine.profile.accepts_resume,
+        replica: replica.map(|fence| fence.replica.to_string()).unwrap_or_default(),
+        attach_time: Some(value::timestamp(engine.attach_time)),
     }
 }
 

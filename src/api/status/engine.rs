@@ -42,6 +42,15 @@ fn lost(engine: Option<&str>) -> Draft {
     }
 }
 
+/// The engine is attached to another replica, which cannot be asked.
+pub fn elsewhere(replica: &str) -> Status {
+    let message = "the engine is attached to another replica, which cannot be asked now";
+    Draft::new(Code::Unavailable, Why::EngineLost, message)
+        .with("replica", replica)
+        .retry()
+        .finish()
+}
+
 /// An engine that breaks the rules is no fault of whoever asked, and will most likely do so again.
 fn faulty(rule: &str) -> Draft {
     Draft::new(
@@ -75,6 +84,12 @@ pub fn of_ending(ending: Ending) -> Option<Status> {
         Ending::Superseded => {
             let message = "the engine attached again, and its older attachment is over";
             Draft::new(Code::Aborted, Why::StaleEpoch, message).finish()
+        }
+        Ending::Fenced => {
+            let message = "this replica of the service has lost its lease; attach again";
+            Draft::new(Code::Unavailable, Why::EngineLost, message)
+                .retry()
+                .finish()
         }
         Ending::Invalid(invalid) => invalid.into(),
         Ending::Claim(ClaimError::Refused(refusal)) => refusal.into(),

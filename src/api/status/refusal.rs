@@ -25,7 +25,9 @@ impl From<Refusal> for Status {
 }
 
 fn verdict(refusal: &Refusal) -> (Code, Why) {
-    use Code::{Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
+    use Code::{
+        Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, Unavailable,
+    };
     match refusal {
         Refusal::Invalid(Invalid { limit: None, .. }) => (InvalidArgument, Why::FieldInvalid),
         Refusal::Invalid(Invalid { limit: Some(_), .. }) => (InvalidArgument, Why::LimitExceeded),
@@ -46,6 +48,9 @@ fn verdict(refusal: &Refusal) -> (Code, Why) {
         Refusal::NoLiveThread => (FailedPrecondition, Why::NoLiveThread),
         Refusal::NoEngine => (FailedPrecondition, Why::NoEngine),
         Refusal::ResumeEnded { .. } => (FailedPrecondition, Why::ResumeEnded),
+        // The replica that spoke is not the one that may any more; the call is safe to send again.
+        Refusal::ReplicaFenced { .. } => (Unavailable, Why::EngineLost),
+        Refusal::ResumeDriven { .. } | Refusal::ReplicaTaken { .. } => (Aborted, Why::StaleEpoch),
         Refusal::ThreadClosed { .. } => (FailedPrecondition, Why::ThreadClosed),
         Refusal::ThreadEmpty { .. } => (FailedPrecondition, Why::ThreadEmpty),
         Refusal::TurnInProgress { .. } => (FailedPrecondition, Why::TurnInProgress),
@@ -141,7 +146,12 @@ fn named(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::EngineNotAttached { thread }
         | Refusal::TurnInProgress { thread, turn: None } => vec![("thread_id", thread.to_string())],
         Refusal::TurnFinished { turn } => vec![("turn_id", turn.to_string())],
-        Refusal::ResumeEnded { resume } => vec![("resume_id", resume.to_string())],
+        Refusal::ResumeEnded { resume } | Refusal::ResumeDriven { resume } => {
+            vec![("resume_id", resume.to_string())]
+        }
+        Refusal::ReplicaFenced { replica, .. } | Refusal::ReplicaTaken { replica } => {
+            vec![("replica", replica.to_string())]
+        }
         Refusal::ItemFinished { item } => vec![("item_id", item.to_string())],
         Refusal::ForkPointOutOfRange { count } | Refusal::IndexOutOfRange { count } => {
             vec![("count", count.to_string())]
@@ -186,11 +196,16 @@ fn detailed(draft: Draft, refusal: &Refusal) -> Draft {
         Refusal::ResumeEnded { resume } => draft.precondition(resume),
         Refusal::NoLiveThread => draft.precondition(&"threads"),
         Refusal::NoEngine => draft.precondition(&"engines"),
-        Refusal::Moved { .. } | Refusal::ThreadMoved { .. } | Refusal::StagingLost => draft.retry(),
+        Refusal::Moved { .. }
+        | Refusal::ThreadMoved { .. }
+        | Refusal::StagingLost
+        | Refusal::ReplicaFenced { .. } => draft.retry(),
         Refusal::RevisionMismatch { .. }
         | Refusal::EtagMismatch { .. }
         | Refusal::StaleEpoch { .. }
         | Refusal::EngineSuperseded { .. }
+        | Refusal::ResumeDriven { .. }
+        | Refusal::ReplicaTaken { .. }
         | Refusal::SessionDiverged { .. }
         | Refusal::IndexOutOfRange { .. }
         | Refusal::CursorExpired => draft,

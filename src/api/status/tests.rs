@@ -1,11 +1,13 @@
 //! Every refusal has its code, its reason and its details.
 
-use tonic::Code::{self, Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
+use tonic::Code::{
+    self, Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, Unavailable,
+};
 use tonic_types::ErrorDetail;
 
 use super::*;
 use crate::domain::session::Etag;
-use crate::domain::{EngineId, ItemId, ResumeId, SessionId, ThreadId, TurnId};
+use crate::domain::{EngineId, ItemId, ReplicaId, ResumeId, SessionId, ThreadId, TurnId};
 use crate::domain::{Invalid, Noun, Refusal};
 
 fn session() -> SessionId {
@@ -151,6 +153,28 @@ fn refusals() {
             "REVISION_MISMATCH [session_id=s] retry",
         ),
         (Refusal::StagingLost, Aborted, "STAGING_LOST [] retry"),
+        (
+            Refusal::ReplicaFenced {
+                replica: ReplicaId::parse("a", "replica").expect("valid"),
+                incarnation: 7,
+            },
+            Unavailable,
+            "ENGINE_LOST [replica=a] retry",
+        ),
+        (
+            Refusal::ReplicaTaken {
+                replica: ReplicaId::parse("a", "replica").expect("valid"),
+            },
+            Aborted,
+            "STALE_EPOCH [replica=a] ",
+        ),
+        (
+            Refusal::ResumeDriven {
+                resume: ResumeId::parse("r", "resume_id").expect("valid"),
+            },
+            Aborted,
+            "STALE_EPOCH [resume_id=r] ",
+        ),
         (
             Refusal::EngineSuperseded {
                 engine: owner.clone(),

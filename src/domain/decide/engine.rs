@@ -10,6 +10,7 @@ use crate::domain::facts::Facts;
 use crate::domain::id::{EngineId, LogId, Namespace, ThreadId, TurnId};
 use crate::domain::outcome::{More, Outcome};
 use crate::domain::proposal::EngineCommand;
+use crate::domain::replica::Fence;
 use crate::domain::thread::{Draft, Thread};
 use crate::domain::time::Time;
 use crate::domain::turn::{Status, Turn};
@@ -17,9 +18,15 @@ use crate::domain::turn::{Status, Turn};
 /// What a turn says that its engine did not come back to.
 const LEFT: &str = "the engine left";
 
-pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &EngineCommand, now: Time) -> Ruling {
+pub(super) fn decide(
+    facts: &Facts,
+    ns: &Namespace,
+    command: &EngineCommand,
+    fence: Option<&Fence>,
+    now: Time,
+) -> Ruling {
     match command {
-        EngineCommand::Attach { id, profile } => Ok(attach(facts, ns, id, profile, now)),
+        EngineCommand::Attach { id, profile } => Ok(attach(facts, ns, id, profile, fence, now)),
         EngineCommand::Detach { id, epoch } => Ok(detach(facts, ns, id, *epoch, now)),
         EngineCommand::OpenThread {
             id,
@@ -63,6 +70,7 @@ fn attach(
     ns: &Namespace,
     id: &EngineId,
     profile: &Profile,
+    replica: Option<&Fence>,
     now: Time,
 ) -> (Vec<Effect>, Outcome) {
     let epoch = facts.epoch(ns) + 1;
@@ -71,6 +79,7 @@ fn attach(
         id: id.clone(),
         epoch,
         profile: profile.clone(),
+        replica: replica.cloned(),
         attach_time: now,
         detach_time: None,
     };

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::Ruling;
 use super::engine::attached;
+use super::replica::living;
 use super::session::writable;
 use crate::domain::effect::Effect;
 use crate::domain::error::Refusal;
 use crate::domain::facts::Facts;
-use crate::domain::id::{Namespace, ResumeId, Seq, SessionId};
+use crate::domain::id::{EngineId, Namespace, ResumeId, Seq, SessionId};
 use crate::domain::outcome::Outcome;
 use crate::domain::path::Tip;
 use crate::domain::proposal::{Offer, Open, ResumeCommand, Seat, Seed, Start};
+use crate::domain::replica::Fence;
 use crate::domain::resume::{Failure, Resume, State, Step, Wish};
 use crate::domain::save::holds;
 use crate::domain::seat::seated;
@@ -19,18 +21,112 @@ use crate::domain::session::{self, Session};
 use crate::domain::thread::{self, Thread};
 use crate::domain::time::Time;
 
-pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ResumeCommand, now: Time) -> Ruling {
+pub(super) fn decide(
+    facts: &Facts,
+    ns: &Namespace,
+    command: &ResumeCommand,
+    fence: Option<&Fence>,
+    now: Time,
+) -> Ruling {
     match command {
-        ResumeCommand::Open(open) => make(facts, ns, open, now),
-        ResumeCommand::Start(start) => begin(facts, ns, start, now),
-        ResumeCommand::Progress { id, seed, written } => progress(facts, ns, id, *seed, *written),
-        ResumeCommand::Seat(seat) => take(facts, ns, seat, now),
+        ResumeCommand::Open(open) => make(facts, ns, open, fence, now),
+        ResumeCommand::Take { id } => inherit(facts, ns, id, fence, now),
+        ResumeCommand::Hand {
+            id,
+            to,
+            engine,
+            attempt,
+            thread,
+        } => {
+            let resume = driven(facts, ns, id, fence)?;
+            living(facts, to, now)?;
+            let after = Resume {
+                thread: thread.clone(),
+                attempt: *attempt.max(&resume.attempt),
+                ..resume.as_ref().clone()
+            };
+            Ok(handed(resume, after, to, engine, now))
+        }
+        ResumeCommand::Start(start) => {
+            driven(facts, ns, &start.id, fence)?;
+            begin(facts, ns, start, now)
+        }
+        ResumeCommand::Progress { id, seed, written } => {
+            driven(facts, ns, id, fence)?;
+            progress(facts, ns, id, *seed, *written)
+        }
+        ResumeCommand::Seat(seat) => {
+            driven(facts, ns, &seat.id, fence)?;
+            take(facts, ns, seat, now)
+        }
         ResumeCommand::Fail { id, failure } => {
-            let resume = found(facts, ns, id)?;
+            let resume = driven(facts, ns, id, fence)?;
             Ok(ended(resume, Step::Fail, Some(failure), now))
         }
         ResumeCommand::Cancel { id } => Ok(ended(found(facts, ns, id)?, Step::Cancel, None, now)),
     }
+}
+
+/// A resume that this replica drives: what another one says of it is out of date. One that has ended says so first.
+fn driven<'a>(
+    facts: &'a Facts,
+    ns: &Namespace,
+    id: &ResumeId,
+    fence: Option<&Fence>,
+) -> Result<&'a Arc<Resume>, Refusal> {
+    let resume = found(facts, ns, id)?;
+    if resume.driver.as_ref() == fence || resume.state.is_end() {
+        return Ok(resume);
+    }
+    Err(Refusal::ResumeDriven { resume: id.clone() })
+}
+
+/// Drives on what a replica left that is gone; of two who try, one does.
+fn inherit(facts: &Facts, ns: &Namespace, id: &ResumeId, fence: Option<&Fence>, now: Time) -> Ruling {
+    let resume = found(facts, ns, id)?;
+    if resume.state.is_end() {
+        return Err(Refusal::ResumeEnded { resume: id.clone() });
+    }
+    let other = resume.driver.as_ref().filter(|driver| Some(*driver) != fence);
+    if other.is_some_and(|driver| living(facts, driver, now).is_ok()) {
+        return Err(Refusal::ResumeDriven { resume: id.clone() });
+    }
+    Ok(driven_by(resume, fence))
+}
+
+/// Another replica drives on. Where its engine is another one, too, what was seeded before counts for nothing.
+fn handed(
+    resume: &Resume,
+    after: Resume,
+    to: &Fence,
+    engine: &EngineId,
+    now: Time,
+) -> (Vec<Effect>, Outcome) {
+    if resume.state.is_end() {
+        return (Vec::new(), outcome(resume));
+    }
+    let mut effects = Vec::new();
+    let mut after = Resume {
+        driver: Some(to.clone()),
+        engine: Some(engine.clone()),
+        ..after
+    };
+    if resume.engine.as_ref() != Some(engine) {
+        effects.extend(loosened(after.source.take().as_ref(), now));
+    }
+    effects.push(Effect::PutResume(Arc::new(after)));
+    (effects, outcome(resume))
+}
+
+fn driven_by(resume: &Resume, driver: Option<&Fence>) -> (Vec<Effect>, Outcome) {
+    if resume.driver.as_ref() == driver || resume.state.is_end() {
+        return (Vec::new(), outcome(resume));
+    }
+    let after = Resume {
+        driver: driver.cloned(),
+        ..resume.clone()
+    };
+    (vec![Effect::PutResume(Arc::new(after))], outcome(resume))
 }
 
 /// The effects that end a session's resume because the session is deleted.
@@ -87,7 +183,7 @@ fn loosened(tip: Option<&Tip>, now: Time) -> impl Iterator<Item = Effect> {
 }
 
 /// Finds the resume that runs, or the thread that holds the session already; else makes a resume.
-fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
+fn make(facts: &Facts, ns: &Namespace, open: &Open, fence: Option<&Fence>, now: Time) -> Ruling {
     let session = writable(facts, ns, &open.session)?;
     if let Some(resume) = facts.open_resume(ns, &open.session) {
         return Ok((Vec::new(), outcome(resume)));
@@ -114,6 +210,7 @@ fn make(facts: &Facts, ns: &Namespace, open: &Open, now: Time) -> Ruling {
         thread,
         wish: open.wish.clone(),
         engine: reused.and_then(|thread| thread.engine.clone()),
+        driver: fence.cloned(),
         state: if reused.is_some() {
             State::Ready
         } else {

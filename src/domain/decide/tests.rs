@@ -1,10 +1,12 @@
 //! The rules as tables: facts and proposal in, effects or refusal out, by the promises of the service.
 
+mod drivers;
 mod engines;
 mod forks;
 mod imports;
 mod points;
 mod receipts;
+mod replicas;
 mod resumes;
 mod retention;
 mod rewinds;

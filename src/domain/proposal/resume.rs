@@ -2,6 +2,7 @@
 
 use crate::domain::id::{EngineId, LogId, ResumeId, SessionId, ThreadId};
 use crate::domain::path::Tip;
+use crate::domain::replica::Fence;
 use crate::domain::resume::{Failure, Wish};
 
 /// What is to be done about a resume.
@@ -9,6 +10,24 @@ use crate::domain::resume::{Failure, Wish};
 pub enum ResumeCommand {
     /// Make one, unless the session has one that runs.
     Open(Box<Open>),
+    /// Drive it in the place of a replica that is gone.
+    Take {
+        /// Which.
+        id: ResumeId,
+    },
+    /// Let another replica drive it: the one that has the engine.
+    Hand {
+        /// Which.
+        id: ResumeId,
+        /// To whom.
+        to: Fence,
+        /// The engine that is attached to it.
+        engine: EngineId,
+        /// Which attempt begins there, or goes on.
+        attempt: u32,
+        /// The thread to seed into.
+        thread: ThreadId,
+    },
     /// Begin an attempt.
     Start(Box<Start>),
     /// Note what the engine has acknowledged.

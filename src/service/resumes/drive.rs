@@ -8,23 +8,29 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::proposal::{ResumeCommand, Seat, Seed as SeedKind, Start};
-use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure, State};
-use crate::domain::{Command, EngineId, Namespace, Noun, Refusal, Resume, ResumeId, Session, ThreadId};
+use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure, State, Wish};
+use crate::domain::{
+    Command, EngineId, Fence, Namespace, Noun, Refusal, Resume, ResumeId, Session, ThreadId,
+};
 use crate::engine::{self, EngineHandle};
 use crate::store;
 
 use super::super::engines::call;
+use super::super::places::Place;
 use super::super::{Error, Service};
 
 /// How long to wait before what the store did not take is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether an engine is back at another replica.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// How a driver comes to its resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(in crate::service) enum Beginning {
     /// Somebody asks for it.
     Asked,
-    /// It ran when the service stopped: its engine may be back soon.
+    /// It ran when the service stopped, or another replica let go of it: its engine may be here soon.
     CarriedOn,
 }
 
@@ -32,6 +38,16 @@ pub(super) enum Beginning {
 enum Where {
     Engine(EngineHandle),
     Journal,
+    Elsewhere(EngineId, Fence),
+}
+
+impl From<Place> for Where {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Here(handle) => Self::Engine(handle),
+            Place::There(engine, fence) => Self::Elsewhere(engine, fence),
+        }
+    }
 }
 
 /// What an attempt is to do.
@@ -60,30 +76,35 @@ pub(super) enum Over {
 
 impl Service {
     /// Drives a resume in the background, unless somebody does.
-    pub(super) fn drive(&self, resume: &Resume, beginning: Beginning) {
+    pub(in crate::service) fn drive(&self, resume: &Resume, beginning: Beginning) {
         let (ns, id) = (resume.namespace.clone(), resume.id.clone());
         if !self.live.take(&ns, &id) {
             return;
         }
+        let Ok(membership) = self.live.standing.membership() else {
+            self.live.let_go(&ns, &id);
+            return;
+        };
         let service = self.clone();
         self.live.tasks.spawn(async move {
-            let driven = service.driven(&ns, &id, beginning);
-            // What the shutdown cuts off is carried on with after the next start.
+            let driven = service.driven(&ns, &id, membership.fence, beginning);
+            let driven = membership.over.run_until_cancelled(driven);
+            // What the shutdown cuts off is carried on with by another replica, or after the next start.
             let _ = service.live.drain.run_until_cancelled(driven).await;
             service.live.let_go(&ns, &id);
         });
     }
 
-    async fn driven(&self, ns: &Namespace, id: &ResumeId, beginning: Beginning) {
+    async fn driven(&self, ns: &Namespace, id: &ResumeId, fence: Option<Fence>, beginning: Beginning) {
         let mut beginning = beginning;
         // The thread to seed into where it cannot be the one thought of at first.
         let mut thread = None;
         loop {
-            let resume = match self.store.resume(ns, id).await {
-                Ok(Some(resume)) if !resume.state.is_end() => resume,
-                Ok(_) => return,
+            let resume = match self.own(ns, id, fence.as_ref()).await {
+                Ok(Some(resume)) => resume,
+                Ok(None) => return,
                 Err(error) => {
-                    log(id, &error.into());
+                    log(id, &error);
                     sleep(RETRY_AFTER).await;
                     continue;
                 }
@@ -98,12 +119,35 @@ impl Service {
             match over {
                 Over::Ended => return,
                 Over::EngineLost => {}
-                Over::Moved if resume.attempt + 1 >= ATTEMPTS_MAX => self.fail(ns, id, Failure::Moved).await,
+                Over::Moved if resume.attempt + 1 >= ATTEMPTS_MAX => self.fail(&resume, Failure::Moved).await,
                 Over::Moved => {}
                 Over::ThreadMoved => thread = Some(ThreadId::from_uuid(self.fresh_id())),
-                Over::Failed(failure) => self.fail(ns, id, failure).await,
+                Over::Failed(failure) => self.fail(&resume, failure).await,
                 Over::Unavailable => sleep(RETRY_AFTER).await,
             }
+        }
+    }
+
+    /// The resume, if it runs and is this replica's to drive: its own, or that of one that is gone.
+    async fn own(
+        &self,
+        ns: &Namespace,
+        id: &ResumeId,
+        fence: Option<&Fence>,
+    ) -> Result<Option<Arc<Resume>>, Error> {
+        let resume = self.store.resume(ns, id).await?;
+        let Some(resume) = resume.filter(|resume| !resume.state.is_end()) else {
+            return Ok(None);
+        };
+        if resume.driver.as_ref() == fence {
+            return Ok(Some(resume));
+        }
+        let take = Command::Resume(ResumeCommand::Take { id: id.clone() });
+        match self.commit_as(call(ns), fence.cloned(), take).await {
+            Ok(committed) => Ok(committed.resume),
+            // It has ended, somebody else was quicker, or this replica is not one any more.
+            Err(Error::Store(store::Error::Refused(_))) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -141,6 +185,7 @@ impl Service {
         match place {
             Where::Journal => self.seed_journal(resume, goal).await,
             Where::Engine(handle) => self.seed_engine(resume, goal, &handle).await,
+            Where::Elsewhere(engine, to) => self.hand(resume, &goal, engine, to).await,
         }
     }
 
@@ -152,47 +197,82 @@ impl Service {
         let same = before
             .filter(|_| beginning == Beginning::CarriedOn)
             .or(wish.engine.as_ref());
-        if let Some(handle) = same.and_then(|id| self.taker(ns, id)) {
-            return Ok(Where::Engine(handle));
+        if let Some(id) = same
+            && let Some(place) = self.taker(ns, id).await.map_err(over_of)?
+        {
+            return Ok(place.into());
         }
         if before.is_none() && !wish.needs_engine() {
-            let picked = self.live.registry.pick(ns, wish, None);
-            return Ok(picked.map_or(Where::Journal, Where::Engine));
+            let picked = self.pick(ns, wish, None).await.map_err(over_of)?;
+            return Ok(picked.map_or(Where::Journal, Where::from));
         }
-        let find = || match same {
-            Some(id) => self.taker(ns, id),
-            None => self.live.registry.pick(ns, wish, before),
-        };
-        if let Some(handle) = self.found_in_time(find).await {
-            return Ok(Where::Engine(handle));
+        let found = self.found_in_time(ns, same, wish, before);
+        if let Some(place) = found.await.map_err(over_of)? {
+            return Ok(place.into());
         }
         let other = match &wish.engine {
             Some(_) => None,
-            None => self.live.registry.pick(ns, wish, before),
+            None => self.pick(ns, wish, before).await.map_err(over_of)?,
         };
-        other.map(Where::Engine).ok_or_else(|| {
+        other.map(Where::from).ok_or_else(|| {
             Over::Failed(Failure::EngineLost {
                 engine: before.or(wish.engine.as_ref()).cloned(),
             })
         })
     }
 
-    /// An engine that is attached and takes resumes.
-    fn taker(&self, ns: &Namespace, id: &EngineId) -> Option<EngineHandle> {
-        let handle = self.live.registry.engine(ns, id)?;
-        handle.attachment().accepts_resume.then_some(handle)
-    }
-
-    /// What `find` finds within three heartbeats.
-    async fn found_in_time(&self, find: impl Fn() -> Option<EngineHandle>) -> Option<EngineHandle> {
+    /// The engine of a name, or else any that was asked for, within three heartbeats. Who attaches here is heard of; for
+    /// others the store is asked.
+    async fn found_in_time(
+        &self,
+        ns: &Namespace,
+        named: Option<&EngineId>,
+        wish: &Wish,
+        not: Option<&EngineId>,
+    ) -> Result<Option<Place>, Error> {
         let deadline = Instant::now() + self.live.patience();
         let mut changes = self.live.registry.changes();
         loop {
-            if let Some(handle) = find() {
-                return Some(handle);
+            let found = match named {
+                Some(id) => self.taker(ns, id).await?,
+                None => self.pick(ns, wish, not).await?,
+            };
+            if found.is_some() {
+                return Ok(found);
             }
-            timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+            let next = if self.store.is_shared() {
+                deadline.min(Instant::now() + LOOK_AGAIN)
+            } else {
+                deadline
+            };
+            let changed = timeout_at(next, changes.changed()).await;
+            if changed.is_err() && Instant::now() >= deadline {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Lets the replica drive that has the engine. It is told at once, and finds it by itself where that is lost.
+    async fn hand(&self, resume: &Resume, goal: &Goal, engine: EngineId, to: Fence) -> Result<(), Over> {
+        let hand = ResumeCommand::Hand {
+            id: resume.id.clone(),
+            to: to.clone(),
+            engine,
+            attempt: goal.attempt,
+            thread: goal.thread.clone(),
+        };
+        match self.step(resume, hand).await {
+            Ok(_) => {}
+            // Not this replica's own lease, else all of this would have ended: the other one has gone.
+            Err(Over::Ended) if !self.live.standing.is_over(resume.driver.as_ref()) => {
+                return Err(Over::Unavailable);
+            }
+            Err(over) => return Err(over),
+        }
+        if let Ok(Some(peer)) = self.peer(&to).await {
+            self.peers.drive(&peer, &resume.namespace, &resume.id).await;
+        }
+        Err(Over::Ended)
     }
 
     /// The session as it stands now.
@@ -240,20 +320,22 @@ impl Service {
 
     /// Commits a step of a resume; the resume after it.
     pub(super) async fn step(&self, resume: &Resume, command: ResumeCommand) -> Result<Arc<Resume>, Over> {
+        let fence = resume.driver.clone();
         let committed = self
-            .commit(call(&resume.namespace), Command::Resume(command))
+            .commit_as(call(&resume.namespace), fence, Command::Resume(command))
             .await;
         let after = committed.map_err(over_of)?.resume;
         after.ok_or(Over::Ended)
     }
 
-    async fn fail(&self, ns: &Namespace, id: &ResumeId, failure: Failure) {
-        let command = ResumeCommand::Fail {
-            id: id.clone(),
+    async fn fail(&self, resume: &Resume, failure: Failure) {
+        let command = Command::Resume(ResumeCommand::Fail {
+            id: resume.id.clone(),
             failure,
-        };
-        if let Err(error) = self.commit(call(ns), Command::Resume(command)).await {
-            log(id, &error);
+        });
+        let (call, fence) = (call(&resume.namespace), resume.driver.clone());
+        if let Err(error) = self.commit_as(call, fence, command).await {
+            log(&resume.id, &error);
             sleep(RETRY_AFTER).await;
         }
     }
@@ -306,6 +388,7 @@ pub(super) fn over_of(error: Error) -> Over {
     match error {
         Error::Store(error) => over(error),
         Error::Engine(error) => over_engine(error),
+        Error::Elsewhere(_) => Over::EngineLost,
     }
 }
 
@@ -321,7 +404,9 @@ fn over(error: store::Error) -> Over {
             Over::Failed(Failure::Damaged)
         }
         store::Error::Refused(refusal) => match refusal {
-            Refusal::ResumeEnded { .. } => Over::Ended,
+            Refusal::ResumeEnded { .. } | Refusal::ResumeDriven { .. } | Refusal::ReplicaFenced { .. } => {
+                Over::Ended
+            }
             Refusal::EngineSuperseded { .. } => Over::EngineLost,
             Refusal::ThreadMoved { .. } => Over::ThreadMoved,
             Refusal::SessionDeleted { .. }

@@ -210,6 +210,7 @@ impl<'a> Pruning<'a> {
                 let proposal = Proposal {
                     namespace: call.namespace,
                     request: None,
+                    fence: None,
                     command,
                 };
                 let now = self.service.clock.now();

@@ -53,7 +53,6 @@ pub(crate) async fn facts_come_back(backend: &impl Backend) {
     let profile = Profile {
         labels: [("a\u{0}".to_owned(), "\u{1f980}".to_owned())].into(),
         accepts_resume: true,
-        replica: "replica".to_owned(),
     };
     desk.done(attaching("e", profile.clone())).await;
     let attached = desk.now();
@@ -62,6 +61,7 @@ pub(crate) async fn facts_come_back(backend: &impl Backend) {
         id: f::engine("e"),
         epoch: 1,
         profile: profile.clone(),
+        replica: None,
         attach_time: attached,
         detach_time,
     };

@@ -20,6 +20,7 @@ pub(crate) struct Picture {
     pub(crate) threads: Vec<(Arc<Thread>, Vec<Item>, Vec<Turn>)>,
     pub(crate) receipts: Vec<(RequestId, Option<Receipt>)>,
     pub(crate) engines: Vec<Arc<Engine>>,
+    pub(crate) attached: Vec<Arc<Engine>>,
     pub(crate) resumes: Vec<Arc<Resume>>,
     pub(crate) past_heads: Vec<Arc<PastHead>>,
     pub(crate) children: Vec<Vec<(SessionId, bool)>>,
@@ -111,6 +112,7 @@ impl Picture {
         let engines = store.engines(None, ALL.rows).await.expect("engines");
         let own = engines.into_iter().filter(|engine| engine.namespace == *ns);
         self.engines = own.collect();
+        self.attached = store.attached(ns, None, ALL.rows).await.expect("engines");
         let query = Resumes {
             namespace: Some(ns.clone()),
             states: Vec::new(),

@@ -13,8 +13,8 @@ use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, Status};
 use crate::domain::{
     Effect, Engine, EngineId, Entry, EntryId, Item, ItemId, Log, LogId, Namespace, Need, PastHead, Receipt,
-    RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Turn,
-    TurnId,
+    Replica, ReplicaId, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread,
+    ThreadId, Time, Turn, TurnId,
 };
 use crate::store::batch::Answers;
 use crate::store::{Chore, Error};
@@ -33,6 +33,7 @@ pub(super) struct Tables {
     pub(super) loose: BTreeMap<LogId, Time>,
     pub(super) epochs: BTreeMap<Namespace, u64>,
     pub(super) engines: BTreeMap<(Namespace, EngineId), Arc<Engine>>,
+    pub(super) replicas: BTreeMap<ReplicaId, Arc<Replica>>,
     pub(super) resumes: BTreeMap<(Namespace, ResumeId), Arc<Resume>>,
     /// Where the entries of copies were first.
     pub(super) copies: BTreeMap<LogId, Vec<Span>>,
@@ -57,6 +58,10 @@ impl Answers for Tables {
             Need::Items(journal, turn, ids) => Answer::Items(self.item_marks(*journal, turn, ids)),
             Need::Epoch(ns) => Answer::Epoch(self.epochs.get(ns).copied().unwrap_or_default()),
             Need::Engine(ns, id) => Answer::Engine(self.engine(ns, id)),
+            Need::Replica(id) => Answer::Replica {
+                replica: self.replicas.get(id).cloned(),
+                clock: None,
+            },
             Need::Resume(ns, id) => Answer::Resume(self.resume(ns, id)),
             Need::OpenResume(ns, session) => Answer::Resume(self.open_resume(ns, session)),
             Need::PastHead(ns, session, revision) => Answer::PastHead(self.past_head(ns, session, *revision)),
@@ -110,6 +115,8 @@ impl Tables {
                     .insert((engine.namespace.clone(), engine.id.clone()), engine);
             }
             Effect::RemoveEngine(ns, id) => drop(self.engines.remove(&(ns, id))),
+            Effect::PutReplica(replica) => drop(self.replicas.insert(replica.id.clone(), replica)),
+            Effect::RemoveReplica(id) => drop(self.replicas.remove(&id)),
             Effect::PutResume(resume) => self.put_resume(resume),
             Effect::DropResumes { before } => self.drop_resumes(before),
             Effect::PutTurn(turn) => drop(self.turns.insert((turn.journal, turn.id.clone()), turn)),

@@ -288,6 +288,19 @@ impl Store for Batched {
         self.written().engines(after, rows).await
     }
 
+    async fn attached(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        self.written().attached(ns, after, rows).await
+    }
+
+    async fn members(&self, now: Time) -> Result<Members, Error> {
+        self.written().members(now).await
+    }
+
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {
         self.written().threads_held(ns, engine, epoch).await
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::replica::{fence, fence_columns};
 use super::{Damage, column, from_json, json, number};
 use crate::domain::engine::Profile;
 use crate::domain::time::Time;
@@ -17,6 +18,8 @@ pub(crate) struct EngineRow<'a> {
     pub(crate) engine_id: &'a str,
     pub(crate) epoch: i64,
     pub(crate) profile: Cow<'a, str>,
+    pub(crate) replica: Option<&'a str>,
+    pub(crate) incarnation: Option<i64>,
     pub(crate) attach_time: i64,
     pub(crate) detach_time: Option<i64>,
 }
@@ -27,8 +30,6 @@ struct ProfileJson<'a> {
     labels: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     accepts_resume: bool,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
-    replica: Cow<'a, str>,
 }
 
 impl<'a> From<&'a Engine> for EngineRow<'a> {
@@ -41,13 +42,15 @@ impl<'a> From<&'a Engine> for EngineRow<'a> {
         let profile = ProfileJson {
             labels: labels.collect(),
             accepts_resume: profile.accepts_resume,
-            replica: (&profile.replica).into(),
         };
+        let (replica, incarnation) = fence_columns(engine.replica.as_ref());
         Self {
             namespace: engine.namespace.as_str(),
             engine_id: engine.id.as_str(),
             epoch: column(engine.epoch),
             profile: json(&profile).into(),
+            replica,
+            incarnation,
             attach_time: engine.attach_time.0,
             detach_time: engine.detach_time.map(|time| time.0),
         }
@@ -70,8 +73,8 @@ impl TryFrom<EngineRow<'_>> for Engine {
             profile: Profile {
                 labels: labels.collect(),
                 accepts_resume: profile.accepts_resume,
-                replica: profile.replica.into_owned(),
             },
+            replica: fence(row.replica, row.incarnation)?,
             attach_time: Time(row.attach_time),
             detach_time: row.detach_time.map(Time),
         })

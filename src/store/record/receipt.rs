@@ -7,7 +7,8 @@ use crate::domain::outcome::{Imports, More, Problem};
 use crate::domain::session::Removed;
 use crate::domain::time::Time;
 use crate::domain::{
-    Digest, EngineId, EntryId, Outcome, Receipt, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId,
+    Digest, EngineId, EntryId, Outcome, Receipt, ReplicaId, ResumeId, Revision, Seq, SessionId, ThreadId,
+    TurnId,
 };
 
 /// A receipt's columns.
@@ -77,6 +78,10 @@ enum Stored<'a> {
     Engine {
         engine: &'a str,
         epoch: u64,
+    },
+    Replica {
+        replica: &'a str,
+        incarnation: u64,
     },
     Resume {
         resume: &'a str,
@@ -207,6 +212,10 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 engine: engine.as_str(),
                 epoch: *epoch,
             },
+            Outcome::Replica { replica, incarnation } => Self::Replica {
+                replica: replica.as_str(),
+                incarnation: *incarnation,
+            },
             Outcome::Resume { resume } => Self::Resume {
                 resume: resume.as_str(),
             },
@@ -327,6 +336,10 @@ impl TryFrom<Stored<'_>> for Outcome {
                 engine: EngineId::parse(engine, "engine_id")?,
                 epoch,
             },
+            Stored::Replica { replica, incarnation } => Self::Replica {
+                replica: ReplicaId::parse(replica, "replica")?,
+                incarnation,
+            },
             Stored::Resume { resume } => Self::Resume {
                 resume: ResumeId::parse(resume, "resume_id")?,
             },
@@ -373,6 +386,10 @@ mod tests {
             Outcome::Engine {
                 engine: EngineId::parse(&"e".repeat(36), "id").expect("valid"),
                 epoch: 1_000_000,
+            },
+            Outcome::Replica {
+                replica: ReplicaId::parse(&"r".repeat(36), "id").expect("valid"),
+                incarnation: 1_000_000,
             },
             Outcome::Resume {
                 resume: ResumeId::parse(&"r".repeat(36), "id").expect("valid"),

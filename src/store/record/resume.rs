@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::replica::{fence, fence_columns};
 use super::{Code, Damage, from_json, json, tally};
 use crate::domain::resume::{Failure, State, Wish};
 use crate::domain::time::Time;
@@ -20,6 +21,8 @@ pub(crate) struct ResumeRow<'a> {
     pub(crate) session_id: &'a str,
     pub(crate) thread_id: &'a str,
     pub(crate) engine: Option<&'a str>,
+    pub(crate) driver: Option<&'a str>,
+    pub(crate) driver_incarnation: Option<i64>,
     pub(crate) state: i64,
     pub(crate) source_log: Option<&'a [u8]>,
     pub(crate) source_tally: Option<Cow<'a, [u8]>>,
@@ -81,12 +84,15 @@ impl<'a> From<&'a Resume> for ResumeRow<'a> {
             )
             | None => None,
         };
+        let (driver, driver_incarnation) = fence_columns(resume.driver.as_ref());
         Self {
             namespace: resume.namespace.as_str(),
             resume_id: resume.id.as_str(),
             session_id: resume.session.as_str(),
             thread_id: resume.thread.as_str(),
             engine: resume.engine.as_ref().map(EngineId::as_str),
+            driver,
+            driver_incarnation,
             state: resume.state.code(),
             source_log: source.map(|tip| tip.log.id.0.as_bytes().as_slice()),
             source_tally: source.map(|tip| tally::encode(&tip.tally).into()),
@@ -133,6 +139,7 @@ impl ResumeRow<'_> {
                 require_engine: rest.require_engine,
             },
             engine: self.engine.map(engine).transpose()?,
+            driver: fence(self.driver, self.driver_incarnation)?,
             state: State::from_code(self.state)?,
             reused: rest.reused,
             written: rest.written,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::Stored;
-use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{
+    copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
+};
 use crate::domain::facts::Answer;
 use crate::domain::{Need, Outcome, Proposal, Time};
 use crate::store::Error;
@@ -51,6 +53,10 @@ impl Answers for Asked<'_> {
             Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids)?),
             Need::Epoch(ns) => Answer::Epoch(engines::epoch(conn, ns)?),
             Need::Engine(ns, id) => Answer::Engine(engines::engine(conn, ns, id)?),
+            Need::Replica(id) => Answer::Replica {
+                replica: replicas::replica(conn, id)?,
+                clock: None,
+            },
             Need::Resume(ns, id) => Answer::Resume(resumes::resume(conn, ns, id)?),
             Need::OpenResume(ns, session) => Answer::Resume(resumes::open(conn, ns, session)?),
             Need::PastHead(ns, session, revision) => {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::stored::{Change, Stored};
-use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{
+    copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
+};
 use crate::domain::{Effect, Namespace, Session, SessionId, Thread, ThreadId};
 use crate::store::record::tally;
 
@@ -100,6 +102,8 @@ pub(super) fn apply(conn: &Connection, effects: &[Effect], stored: &Stored) -> r
             Effect::PutEpoch(ns, epoch) => engines::put_epoch(conn, ns, *epoch)?,
             Effect::PutEngine(engine) => engines::put(conn, engine)?,
             Effect::RemoveEngine(ns, id) => engines::remove(conn, ns, id)?,
+            Effect::PutReplica(replica) => replicas::put(conn, replica)?,
+            Effect::RemoveReplica(id) => replicas::remove(conn, id)?,
             Effect::PutResume(resume) => resumes::put(conn, resume)?,
             Effect::DropResumes { before } => resumes::drop_before(conn, *before)?,
             Effect::PutTurn(turn) => items::put_turn(conn, turn)?,

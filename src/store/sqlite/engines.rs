@@ -11,7 +11,8 @@ use crate::store::Error;
 use crate::store::record::{Damage, EngineRow, column, number};
 
 /// The columns of [`read`], in its order.
-pub(super) const COLUMNS: &str = "namespace, engine_id, epoch, profile, attach_time, detach_time";
+pub(super) const COLUMNS: &str = "namespace, engine_id, epoch, profile, attach_time, detach_time, replica, \
+    incarnation";
 
 /// An engine.
 pub(super) fn engine(conn: &Connection, ns: &Namespace, id: &EngineId) -> Result<Option<Arc<Engine>>, Error> {
@@ -61,6 +62,25 @@ fn taken(mut rows: Rows<'_>, rows_max: usize) -> Result<Vec<Arc<Engine>>, Error>
     Ok(engines)
 }
 
+/// At most `rows` attached engines of a namespace after `after`; a damaged one is left out.
+pub(super) fn attached(
+    conn: &Connection,
+    ns: &Namespace,
+    after: Option<&EngineId>,
+    rows: usize,
+) -> Result<Vec<Arc<Engine>>, Error> {
+    let failed = failed("listing attached engines");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM engines WHERE namespace = ?1 AND engine_id > ?2 AND detach_time IS NULL \
+         ORDER BY engine_id"
+    );
+    let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
+    // Nothing sorts before the empty text, and no id is empty.
+    let after = after.map_or("", EngineId::as_str);
+    let found = statement.query([ns.as_str(), after]).map_err(&failed)?;
+    taken(found, rows)
+}
+
 /// How many threads an engine has claimed under an epoch.
 pub(super) fn threads_held(
     conn: &Connection,
@@ -97,9 +117,10 @@ pub(super) fn put_epoch(conn: &Connection, ns: &Namespace, epoch: u64) -> rusqli
 
 /// Writes an engine.
 pub(super) fn put(conn: &Connection, engine: &Engine) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO engines (namespace, engine_id, epoch, profile, attach_time, detach_time) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, \
-        profile = excluded.profile, attach_time = excluded.attach_time, detach_time = excluded.detach_time";
+    let sql = "INSERT INTO engines (namespace, engine_id, epoch, profile, attach_time, detach_time, \
+        replica, incarnation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, \
+        profile = excluded.profile, attach_time = excluded.attach_time, detach_time = excluded.detach_time, \
+        replica = excluded.replica, incarnation = excluded.incarnation";
     let row = EngineRow::from(engine);
     conn.prepare_cached(sql)?.execute(params![
         row.namespace,
@@ -108,6 +129,8 @@ pub(super) fn put(conn: &Connection, engine: &Engine) -> rusqlite::Result<()> {
         row.profile,
         row.attach_time,
         row.detach_time,
+        row.replica,
+        row.incarnation,
     ])?;
     Ok(())
 }
@@ -129,6 +152,8 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Engine, Error> {
             profile: columns.text(3)?.into(),
             attach_time: columns.integer(4)?,
             detach_time: columns.maybe_integer(5)?,
+            replica: columns.maybe_text(6)?,
+            incarnation: columns.maybe_integer(7)?,
         })
     };
     row().and_then(Engine::try_from).map_err(|damage| {

@@ -38,7 +38,7 @@ pub(super) const STATEMENTS_KEPT: usize = 128;
 /// Bytes of a database file that tell what it is.
 const HEADER_BYTES: u64 = 100;
 
-pub(super) use beside::beside;
+pub(super) use beside::{beside, check};
 
 mod beside;
 

@@ -13,10 +13,10 @@ use crate::store::record::{Damage, ResumeRow, column, log_id};
 
 /// The columns of [`read`], in its order.
 pub(super) const COLUMNS: &str = "namespace, resume_id, session_id, thread_id, engine, state, source_log, \
-    source_tally, rest, declined, create_time, end_time";
+    source_tally, rest, declined, create_time, end_time, driver, driver_incarnation";
 
 /// How many there are.
-pub(super) const COLUMNS_COUNT: usize = 12;
+pub(super) const COLUMNS_COUNT: usize = 14;
 
 /// A resume.
 pub(super) fn resume(conn: &Connection, ns: &Namespace, id: &ResumeId) -> Result<Option<Arc<Resume>>, Error> {
@@ -72,18 +72,21 @@ fn row_of(columns: Columns<'_>) -> Result<ResumeRow<'_>, Damage> {
         declined: columns.maybe_blob(9)?,
         create_time: columns.integer(10)?,
         end_time: columns.maybe_integer(11)?,
+        driver: columns.maybe_text(12)?,
+        driver_incarnation: columns.maybe_integer(13)?,
     })
 }
 
 /// Writes a resume.
 pub(super) fn put(conn: &Connection, resume: &Resume) -> rusqlite::Result<()> {
     let sql = "INSERT INTO resumes (namespace, resume_id, session_id, thread_id, engine, state, source_log, \
-        source_tally, rest, declined, create_time, end_time) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+        source_tally, rest, declined, create_time, end_time, driver, driver_incarnation) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
         ON CONFLICT DO UPDATE SET session_id = excluded.session_id, thread_id = excluded.thread_id, \
         engine = excluded.engine, state = excluded.state, source_log = excluded.source_log, \
         source_tally = excluded.source_tally, rest = excluded.rest, declined = excluded.declined, \
-        create_time = excluded.create_time, end_time = excluded.end_time";
+        create_time = excluded.create_time, end_time = excluded.end_time, \
+        driver = excluded.driver, driver_incarnation = excluded.driver_incarnation";
     let row = ResumeRow::from(resume);
     conn.prepare_cached(sql)?.execute(params![
         row.namespace,
@@ -98,6 +101,8 @@ pub(super) fn put(conn: &Connection, resume: &Resume) -> rusqlite::Result<()> {
         row.declined,
         row.create_time,
         row.end_time,
+        row.driver,
+        row.driver_incarnation,
     ])?;
     Ok(())
 }

@@ -146,15 +146,21 @@ CREATE TABLE epochs (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE engines (
     namespace TEXT NOT NULL, engine_id TEXT NOT NULL, epoch INTEGER NOT NULL, profile TEXT NOT NULL,
-    attach_time INTEGER NOT NULL, detach_time INTEGER,
+    attach_time INTEGER NOT NULL, detach_time INTEGER, replica TEXT, incarnation INTEGER,
     PRIMARY KEY (namespace, engine_id)
 ) STRICT;
+CREATE INDEX engines_attached ON engines (namespace, engine_id) WHERE detach_time IS NULL;
 CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT NULL;
+
+CREATE TABLE replicas (
+    replica TEXT NOT NULL PRIMARY KEY, incarnation INTEGER NOT NULL, address TEXT NOT NULL,
+    lease_until INTEGER NOT NULL, join_time INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE resumes (
     namespace TEXT NOT NULL, resume_id TEXT NOT NULL, session_id TEXT NOT NULL, thread_id TEXT NOT NULL,
     engine TEXT, state INTEGER NOT NULL, source_log BLOB, source_tally BLOB, rest TEXT NOT NULL,
-    declined BLOB, create_time INTEGER NOT NULL, end_time INTEGER,
+    declined BLOB, create_time INTEGER NOT NULL, end_time INTEGER, driver TEXT, driver_incarnation INTEGER,
     PRIMARY KEY (namespace, resume_id)
 ) STRICT;
 CREATE INDEX resumes_by_create ON resumes (namespace, create_time, resume_id);

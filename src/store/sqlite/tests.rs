@@ -100,6 +100,7 @@ fn propose(command: SessionCommand) -> Proposal {
     Proposal {
         namespace: ns(),
         request: None,
+        fence: None,
         command: Command::Session(command),
     }
 }

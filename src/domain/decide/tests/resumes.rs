@@ -10,7 +10,7 @@ use crate::domain::turn::Status;
 use crate::domain::{Effect, Outcome, Proposal, Refusal, Resume, Seq, fixture as f};
 use std::time::Duration;
 
-fn opening(id: &str, wish: Wish, offer: Offer) -> Proposal {
+pub(super) fn opening(id: &str, wish: Wish, offer: Offer) -> Proposal {
     f::to_resume(ResumeCommand::Open(Box::new(Open {
         id: f::resume(id),
         session: f::session("s"),
@@ -28,11 +28,11 @@ fn open(world: &mut World, id: &str, wish: Wish) -> String {
     }
 }
 
-fn resume<'a>(world: &'a World, id: &str) -> &'a Resume {
+pub(super) fn resume<'a>(world: &'a World, id: &str) -> &'a Resume {
     &world.resumes[&f::resume(id)]
 }
 
-fn start(world: &World, id: &str, engine: Option<&str>, seed: Seed) -> Proposal {
+pub(super) fn start(world: &World, id: &str, engine: Option<&str>, seed: Seed) -> Proposal {
     let tip = world.session("s").tip.clone();
     f::to_resume(ResumeCommand::Start(Box::new(Start {
         id: f::resume(id),
@@ -45,7 +45,7 @@ fn start(world: &World, id: &str, engine: Option<&str>, seed: Seed) -> Proposal 
     })))
 }
 
-fn progress(id: &str, seed: u32, written: u64) -> Proposal {
+pub(super) fn progress(id: &str, seed: u32, written: u64) -> Proposal {
     f::to_resume(ResumeCommand::Progress {
         id: f::resume(id),
         seed,
@@ -53,7 +53,7 @@ fn progress(id: &str, seed: u32, written: u64) -> Proposal {
     })
 }
 
-fn seating(world: &mut World, id: &str, epoch: Option<u64>) -> Proposal {
+pub(super) fn seating(world: &mut World, id: &str, epoch: Option<u64>) -> Proposal {
     f::to_resume(ResumeCommand::Seat(Box::new(Seat {
         id: f::resume(id),
         epoch,
@@ -63,7 +63,7 @@ fn seating(world: &mut World, id: &str, epoch: Option<u64>) -> Proposal {
 }
 
 /// A session `s` of two messages.
-fn talked() -> World {
+pub(super) fn talked() -> World {
     let mut world = World::new();
     world.create("s", Draft::default());
     world.append("s", vec![f::user("a", "hello"), f::assistant("b")]);

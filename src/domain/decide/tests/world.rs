@@ -13,8 +13,8 @@ use crate::domain::title::ForkName;
 use crate::domain::turn::{ItemMark, NewItem, Status};
 use crate::domain::{
     Decision, Effect, Engine, EngineId, Entry, Facts, Item, Log, LogId, Namespace, Need, NewEntry, PastHead,
-    Proposal, Receipt, Refusal, RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Tally,
-    Thread, ThreadId, Time, Tip, Turn, TurnId, decide, fixture as f, needs, thread,
+    Proposal, Receipt, Refusal, Replica, ReplicaId, RequestId, Resume, ResumeId, Revision, Seq, Session,
+    SessionId, Tally, Thread, ThreadId, Time, Tip, Turn, TurnId, decide, fixture as f, needs, thread,
 };
 
 #[derive(Debug, Default)]
@@ -29,6 +29,9 @@ pub(super) struct World {
     logs: BTreeMap<LogId, Arc<Log>>,
     epoch: u64,
     pub(super) engines: BTreeMap<EngineId, Arc<Engine>>,
+    pub(super) replicas: BTreeMap<ReplicaId, Arc<Replica>>,
+    /// The store's own clock, where it has one.
+    pub(super) clock: Option<Time>,
     pub(super) resumes: BTreeMap<ResumeId, Arc<Resume>>,
     pub(super) past_heads: BTreeMap<(SessionId, Revision), Arc<PastHead>>,
     names: u128,
@@ -217,6 +220,10 @@ impl World {
             }
             Need::Epoch(_) => Answer::Epoch(self.epoch),
             Need::Engine(_, id) => Answer::Engine(self.engines.get(id).cloned()),
+            Need::Replica(id) => Answer::Replica {
+                replica: self.replicas.get(id).cloned(),
+                clock: self.clock,
+            },
             Need::Resume(_, id) => Answer::Resume(self.resumes.get(id).cloned()),
             Need::OpenResume(_, session) => {
                 let mut resumes = self.resumes.values();
@@ -289,6 +296,8 @@ impl World {
             Effect::PutEpoch(_, epoch) => self.epoch = epoch,
             Effect::PutEngine(engine) => drop(self.engines.insert(engine.id.clone(), engine)),
             Effect::RemoveEngine(_, id) => drop(self.engines.remove(&id)),
+            Effect::PutReplica(replica) => drop(self.replicas.insert(replica.id.clone(), replica)),
+            Effect::RemoveReplica(id) => drop(self.replicas.remove(&id)),
             Effect::PutResume(resume) => drop(self.resumes.insert(resume.id.clone(), resume)),
             Effect::DropReceipts { .. }
             | Effect::DropResumes { .. }

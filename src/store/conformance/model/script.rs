@@ -148,6 +148,7 @@ impl Script {
         let proposal = Proposal {
             namespace: self.ns.clone(),
             request,
+            fence: None,
             command,
         };
         if proposal.request.is_some() {

@@ -37,17 +37,18 @@ pub(in crate::store::sqlite) fn beside(dir: &Path) -> Result<Beside, OpenError> 
     }
     check_header(&file)?;
     let conn = reader(&file)?;
-    match judged(&file, &conn) {
+    match check(&conn, &file) {
         Ok(()) => Ok(Beside { conn, _lock: None }),
         Err(error @ OpenError::Sqlite { .. }) => match still(dir, &file)? {
-            Some(beside) => judged(&file, &beside).map(|()| beside),
+            Some(beside) => check(&beside, &file).map(|()| beside),
             None => Err(error),
         },
         Err(error) => Err(error),
     }
 }
 
-fn judged(file: &Path, conn: &Connection) -> Result<(), OpenError> {
+/// Whether a database is for this program, of a version that it knows, and whole.
+pub(in crate::store::sqlite) fn check(conn: &Connection, file: &Path) -> Result<(), OpenError> {
     let number = |name| {
         conn.pragma_query_value(None, name, |row| row.get(0))
             .map_err(|source| failure("reading the schema's version", source))

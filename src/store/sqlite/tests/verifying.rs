@@ -81,6 +81,7 @@ async fn filled(store: &Sqlite) {
         let proposal = Proposal {
             namespace: ns(),
             request: None,
+            fence: None,
             command: Command::Thread(command),
         };
         store.commit(proposal, Time(4)).await.unwrap();

@@ -30,7 +30,7 @@ pub(super) fn weight(proposal: &Proposal) -> usize {
             | ThreadCommand::StartTurn { .. }
             | ThreadCommand::FinishTurn { .. } => 0,
         },
-        Command::Engine(_) | Command::Resume(_) => 0,
+        Command::Engine(_) | Command::Resume(_) | Command::Replica(_) => 0,
         Command::Upkeep(command) => match command {
             UpkeepCommand::Stage { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),
             UpkeepCommand::ExpireReceipts { .. }

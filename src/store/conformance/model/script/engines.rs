@@ -30,7 +30,6 @@ impl Script {
                 profile: Box::new(Profile {
                     labels: self.labels(),
                     accepts_resume: self.dice.one_in(2),
-                    replica: self.words(),
                 }),
             },
             4..7 => EngineCommand::Detach { id, epoch },

@@ -1,0 +1,159 @@
+//! Leases and fences: what a replica that is gone, or only stood still, has left behind, and what it can write no more.
+
+use sessiond::pb::client::TurnStatus;
+use tonic::Code;
+
+use super::{Replica, pair};
+use crate::support::pb;
+use crate::support::{Failure, Wire, until};
+
+use sessiond::store::memory::Memory;
+
+/// Waits until an engine is attached to a replica, as any replica says.
+async fn attached_to(client: &crate::support::Client, engine: &str, replica: &str) {
+    until("the engine is attached there", async || {
+        let attached = client.attached().await;
+        let found = attached.iter().find(|found| found.engine_id == engine)?;
+        (found.replica == replica).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_stood_still_writes_nothing_with_its_old_fence() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    engine.opens("before").await;
+    let frozen = a.freeze().await;
+    // What the engine says now waits in the replica's connection.
+    engine.claims("meanwhile", "").await;
+    at_b.without("e").await;
+    drop(frozen);
+    let ended = Failure::of(&engine.ended().await.unwrap_err());
+    assert_eq!(
+        (ended.code, ended.reason.as_str()),
+        (Code::Unavailable, "ENGINE_LOST")
+    );
+    let request = pb::GetThreadRequest {
+        thread_id: "meanwhile".into(),
+        ..Default::default()
+    };
+    let missing = at_b.get_thread(request).await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound, "nothing came of it");
+    // It joins anew, under another incarnation, and its engine attaches again.
+    until("the replica has joined anew", async || {
+        let again = Wire::greet(&at_a, crate::support::engine::hello("e")).await;
+        again.ok().map(drop)
+    })
+    .await;
+    let engine = Wire::attach(&at_a, "e").await;
+    engine.opens("after").await;
+    attached_to(&at_b, "e", "a").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_attaches_elsewhere_ends_its_older_attachment() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut older = Wire::attach(&at_a, "e").await;
+    older.opens("t").await;
+    let newer = Wire::attach(&at_b, "e").await;
+    assert!(newer.epoch > older.epoch);
+    let ended = Failure::of(&older.ended().await.unwrap_err());
+    assert_eq!(
+        (ended.code, ended.reason.as_str()),
+        (Code::Aborted, "STALE_EPOCH")
+    );
+    newer.opens("t").await;
+    for client in [&at_a, &at_b] {
+        let attached = client.attached().await;
+        let found: Vec<_> = attached
+            .iter()
+            .map(|engine| (engine.epoch, engine.replica.as_str(), engine.threads))
+            .collect();
+        assert_eq!(found, [(newer.epoch, "b", 1)]);
+    }
+}
+
+#[tokio::test]
+async fn turns_of_a_dead_replicas_engines_are_interrupted() {
+    let (_store, mut a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let engine = Wire::attach(&at_a, "e").await;
+    engine.opens("t").await;
+    let start = pb::StartTurnRequest {
+        thread_id: "t".into(),
+        turn_id: Some("u".into()),
+        epoch: Some(engine.epoch),
+        ..Default::default()
+    };
+    at_a.start_turn(start).await.unwrap();
+    a.kill();
+    until("the turn is over", async || {
+        let list = pb::ListItemsRequest {
+            thread_id: "t".into(),
+            ..Default::default()
+        };
+        let thread = pb::GetThreadRequest {
+            thread_id: "t".into(),
+            ..Default::default()
+        };
+        at_b.list_items(list).await.unwrap();
+        let thread = at_b.get_thread(thread).await.unwrap().thread.unwrap();
+        thread.active_turn_id.is_empty().then_some(())
+    })
+    .await;
+    let mut reader = at_b.thread_reader("t").await;
+    reader.step().await;
+    assert_eq!(reader.turns[0].status(), TurnStatus::Interrupted);
+    assert!(at_b.attached().await.is_empty());
+}
+
+#[tokio::test]
+async fn engines_that_come_with_the_start_stay() {
+    let store = Memory::shared();
+    let mut first = Replica::start(&store, "a").await;
+    let at_first = first.client().await;
+    let engine = Wire::attach(&at_first, "e").await;
+    engine.opens("t").await;
+    first.kill();
+    // The same name at once: nobody waits for the old lease.
+    let second = Replica::start(&store, "a").await;
+    let client = second.client_of(&at_first).await;
+    let engine = Wire::attach(&client, "e").await;
+    engine.opens("t").await;
+    let witness = Replica::start(&store, "w").await;
+    let at_witness = witness.client_of(&at_first).await;
+    // A lease and some looks later it is still there.
+    let start = std::time::Instant::now();
+    until("some looks have passed", async || {
+        let attached = at_witness.attached().await;
+        assert_eq!(attached.len(), 1);
+        assert_eq!(attached[0].epoch, engine.epoch);
+        (start.elapsed() > std::time::Duration::from_secs(2)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_lets_go_of_everything() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    engine.opens("t").await;
+    let stops = tokio::spawn(a.stop());
+    let ended = Failure::of(&engine.ended().await.unwrap_err());
+    assert_eq!(
+        (ended.code, ended.reason.as_str()),
+        (Code::Unavailable, "SHUTTING_DOWN")
+    );
+    at_b.without("e").await;
+    stops.await.unwrap();
+    let engine = Wire::attach(&at_b, "e").await;
+    engine.opens("t").await;
+}

@@ -1,0 +1,199 @@
+//! Resumes that are asked for here, driven where the engine is, watched anywhere, and carried on with by others.
+
+use sessiond::pb::client::watch_resume_request::Target;
+
+use super::{Replica, pair};
+use crate::support::build::{assistant, user};
+use crate::support::pb::{self, ResumeState};
+use crate::support::resume::{of_session, on_engine};
+use crate::support::{Client, Wire, until};
+
+/// A session of so many messages.
+async fn stored(client: &Client, messages: usize) -> String {
+    let said = (0..messages).map(|at| {
+        if at % 2 == 0 {
+            user(&format!("message {at}"))
+        } else {
+            assistant("so")
+        }
+    });
+    client.holding(said).await
+}
+
+#[tokio::test]
+async fn is_driven_where_the_engine_is_and_watched_anywhere() {
+    let (store, a, b) = pair().await;
+    let c = Replica::start(&store, "c").await;
+    let at_a = a.client().await;
+    let (at_b, at_c) = (b.client_of(&at_a).await, c.client_of(&at_a).await);
+    let mut engine = Wire::attach(&at_a, "e").await;
+    for request in [
+        on_engine(&stored(&at_b, 250).await, "e"),
+        of_session(&stored(&at_b, 3).await),
+    ] {
+        let session = request.session_id.clone();
+        let started = at_b.resuming(request).await;
+        let (taken, seen) = tokio::join!(
+            engine.takes_over(),
+            at_c.watched(Target::ResumeId(started.resume_id.clone()))
+        );
+        let end = seen.last().unwrap();
+        assert_eq!(
+            (end.state(), end.engine_id.as_str(), end.attempt),
+            (ResumeState::Ready, "e", 1)
+        );
+        assert_eq!(end.items_written, taken.1.len() as u64);
+        let there = at_b.end_of(&started.resume_id).await;
+        assert_eq!(there.state(), ResumeState::Ready);
+        let thread = at_c.thread(&end.thread_id).await;
+        assert_eq!((thread.engine_id.as_str(), thread.session_id), ("e", session));
+    }
+}
+
+#[tokio::test]
+async fn goes_on_after_its_replica_died_and_sends_nothing_again() {
+    let (store, mut a, b) = pair().await;
+    let c = Replica::start(&store, "c").await;
+    let at_a = a.client().await;
+    let (at_b, at_c) = (b.client_of(&at_a).await, c.client_of(&at_a).await);
+    let mut engine = Wire::attach(&at_a, "e").await;
+    let session = stored(&at_a, 250).await;
+    let started = at_a.resuming(on_engine(&session, "e")).await;
+    let begin = engine.begun().await;
+    let first = engine.batch().await;
+    assert_eq!(first.messages.len(), 100);
+    engine.acks(&begin.seed_id, 100).await;
+    at_b.written(&started.resume_id, 100).await;
+    a.kill();
+    let watching = at_c.watched(Target::ResumeId(started.resume_id.clone()));
+    // The engine comes back elsewhere; whichever replica took over finds it there.
+    let goes_on = async {
+        let mut engine = Wire::attach(&at_b, "e").await;
+        let again = engine.begun().await;
+        assert_eq!((&again.seed_id, again.items_total), (&begin.seed_id, 250));
+        let mut messages = first.messages;
+        while messages.len() < 250 {
+            let batch = engine.batch().await;
+            assert_eq!(
+                batch.first_index,
+                messages.len() as i64,
+                "what is acknowledged stays"
+            );
+            messages.extend(batch.messages);
+            engine.acks(&begin.seed_id, messages.len() as u64).await;
+        }
+        assert_eq!(engine.committed().await, begin.seed_id);
+        assert_eq!(messages, at_b.context(&session).await);
+    };
+    let (seen, ()) = tokio::join!(watching, goes_on);
+    let end = seen.last().unwrap();
+    assert_eq!(
+        (end.state(), end.attempt, end.items_written),
+        (ResumeState::Ready, 1, 250)
+    );
+}
+
+#[tokio::test]
+async fn goes_on_elsewhere_when_its_replica_stops() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    let session = stored(&at_a, 4).await;
+    let started = at_a.resuming(on_engine(&session, "e")).await;
+    let begin = engine.begun().await;
+    engine.batch().await;
+    a.stop().await;
+    let mut engine = Wire::attach(&at_b, "e").await;
+    let again = engine.begun().await;
+    assert_eq!(again.seed_id, begin.seed_id);
+    let batch = engine.batch().await;
+    assert_eq!((batch.first_index, batch.messages.len()), (0, 4));
+    engine.acks(&begin.seed_id, 4).await;
+    assert_eq!(engine.committed().await, begin.seed_id);
+    assert_eq!(at_b.end_of(&started.resume_id).await.state(), ResumeState::Ready);
+}
+
+#[tokio::test]
+async fn another_engine_elsewhere_takes_what_a_dead_replicas_engine_had() {
+    let (_store, mut a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut one = Wire::attach(&at_a, "one").await;
+    let session = stored(&at_a, 4).await;
+    let request = pb::ResumeRequest {
+        require_engine: true,
+        ..of_session(&session)
+    };
+    let started = at_a.resuming(request).await;
+    let begin = one.begun().await;
+    let mut two = Wire::attach(&at_b, "two").await;
+    a.kill();
+    let (thread, messages) = two.takes_over().await;
+    assert_eq!(
+        (thread.thread_id, messages.len()),
+        (begin.thread.unwrap().thread_id, 4)
+    );
+    let end = at_b.end_of(&started.resume_id).await;
+    assert_eq!((end.state(), end.engine_id.as_str()), (ResumeState::Ready, "two"));
+}
+
+#[tokio::test]
+async fn is_called_off_from_anywhere() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    let session = stored(&at_a, 4).await;
+    let started = at_a.resuming(on_engine(&session, "e")).await;
+    let begin = engine.begun().await;
+    engine.batch().await;
+    assert_eq!(
+        at_b.cancel(&started.resume_id).await.state(),
+        ResumeState::Canceled
+    );
+    assert_eq!(engine.called_off().await, begin.seed_id);
+    assert_eq!(
+        at_a.end_of(&started.resume_id).await.state(),
+        ResumeState::Canceled
+    );
+}
+
+#[tokio::test]
+async fn is_shared_out_among_engines_of_all_replicas() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut one = Wire::attach(&at_a, "one").await;
+    let mut two = Wire::attach(&at_b, "two").await;
+    // Each takes one and keeps it open: the next goes to the other.
+    let first = at_a.resuming(of_session(&stored(&at_a, 2).await)).await;
+    let chosen = until("an engine is chosen", async || {
+        let progress = at_a.progress(&first.resume_id).await;
+        (!progress.engine_id.is_empty()).then_some(progress.engine_id)
+    })
+    .await;
+    let (busy, free) = if chosen == "one" {
+        (&mut one, &mut two)
+    } else {
+        (&mut two, &mut one)
+    };
+    busy.begun().await;
+    let second = at_a.resuming(of_session(&stored(&at_a, 2).await)).await;
+    free.takes_over().await;
+    let end = at_b.end_of(&second.resume_id).await;
+    assert_eq!(
+        (end.state(), end.engine_id == chosen),
+        (ResumeState::Ready, false)
+    );
+    let listed = at_b.attached().await;
+    let seeds = listed
+        .iter()
+        .map(|engine| (engine.engine_id == chosen, engine.seeds));
+    assert!(
+        seeds
+            .into_iter()
+            .all(|(is_busy, seeds)| seeds == u64::from(is_busy)),
+        "{listed:?}"
+    );
+}
