@@ -124,7 +124,7 @@ mod tests {
         let before = names();
         let file = dir.join(DATABASE);
         let read = still(&dir, &file).unwrap().expect("nobody has it");
-        judged(&file, &read).unwrap();
+        check(&read, &file).unwrap();
         assert_eq!(names(), before);
         let begun = super::super::super::Sqlite::open(&dir, 1);
         assert!(matches!(begun, Err(OpenError::Locked { .. })), "it is being read");
