@@ -305,8 +305,10 @@ fn described_effect(effect: &Effect) -> Described {
             Some(Table::Receipts),
             format!("receipt {} of namespace {ns}", id.as_str()),
         ),
-        // Entries and items are rows of their own; what removes something is in no survey.
+        // Entries and items are rows of their own; what removes something is in no survey, nor is who serves a store.
         Effect::Append(_)
+        | Effect::PutReplica(_)
+        | Effect::RemoveReplica(_)
         | Effect::PutItems(_)
         | Effect::DropReceipts { .. }
         | Effect::RemoveSession(..)

@@ -470,8 +470,8 @@ impl<'a> Importer<'a> {
                 Written::Staged { tip, .. } => staging::renew(self.service, self.namespace, tip).await?,
             }
         }
-        if let Some(section) = &self.section {
-            section.renew().await?;
+        if let Owner::Session(open) = &self.owner {
+            open.section.renew().await?;
         }
         self.renewed = Instant::now();
         Ok(())
