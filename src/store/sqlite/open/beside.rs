@@ -36,9 +36,9 @@ pub(in crate::store::sqlite) fn beside(dir: &Path) -> Result<Beside, OpenError> 
         return Err(OpenError::Missing { file });
     }
     check_header(&file)?;
-    let conn = reader(&file)?;
-    match judged(&file, &conn) {
-        Ok(()) => Ok(Beside { conn, _lock: None }),
+    let opened = reader(&file).and_then(|conn| judged(&file, &conn).map(|()| conn));
+    match opened {
+        Ok(conn) => Ok(Beside { conn, _lock: None }),
         Err(error @ OpenError::Sqlite { .. }) => match still(dir, &file)? {
             Some(beside) => judged(&file, &beside).map(|()| beside),
             None => Err(error),
