@@ -66,20 +66,21 @@ async fn nodes(client: &Client, session_id: &str) -> Result<Vec<pb::SessionNode>
     Ok(nodes)
 }
 
-/// Draws nodes, each below the one that it comes from. Of a purged one it is not known where it hung: it is drawn below
-/// the one listed before it.
+/// Draws nodes, each below the one that it comes from. Of a purged one, or a damaged one, it is not known where it hung: an
+/// ancestor is drawn below the one listed before it.
 fn draw(screen: &mut Screen, nodes: &[pb::SessionNode], asked: &str) -> Result<(), Error> {
     let at: HashMap<&str, usize> = nodes
         .iter()
         .enumerate()
         .map(|(at, node)| (node.session_id.as_str(), at))
         .collect();
+    let asked_at = at.get(asked).copied().unwrap_or(0);
     let mut below: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut roots = Vec::new();
     for (number, node) in nodes.iter().enumerate() {
         let above = match above(node) {
             Some(above) => at.get(above).copied(),
-            None if is_purged(node) => number.checked_sub(1),
+            None if is_purged(node) || is_damaged(node) && number < asked_at => number.checked_sub(1),
             None => None,
         };
         match above.filter(|above| *above < number) {
@@ -123,6 +124,10 @@ fn is_purged(node: &pb::SessionNode) -> bool {
     node.state() == SessionState::Deleted && node.title.is_empty() && node.message_count == 0
 }
 
+fn is_damaged(node: &pb::SessionNode) -> bool {
+    node.state() == SessionState::Unspecified
+}
+
 fn named(screen: &Screen, node: &pb::SessionNode, asked: &str) -> String {
     let look = screen.look;
     let id = if node.session_id == asked {
@@ -131,7 +136,8 @@ fn named(screen: &Screen, node: &pb::SessionNode, asked: &str) -> String {
         node.session_id.clone()
     };
     let state = match node.state() {
-        SessionState::Unspecified | SessionState::Active => "",
+        SessionState::Unspecified => "damaged",
+        SessionState::Active => "",
         SessionState::Archived => "archived",
         SessionState::Deleted => "deleted",
     };

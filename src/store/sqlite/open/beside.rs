@@ -36,9 +36,9 @@ pub(in crate::store::sqlite) fn beside(dir: &Path) -> Result<Beside, OpenError> 
         return Err(OpenError::Missing { file });
     }
     check_header(&file)?;
-    let conn = reader(&file)?;
-    match check(&conn, &file) {
-        Ok(()) => Ok(Beside { conn, _lock: None }),
+    let opened = reader(&file).and_then(|conn| check(&conn, &file).map(|()| conn));
+    match opened {
+        Ok(conn) => Ok(Beside { conn, _lock: None }),
         Err(error @ OpenError::Sqlite { .. }) => match still(dir, &file)? {
             Some(beside) => check(&beside, &file).map(|()| beside),
             None => Err(error),
