@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::term::{clean, line};
 use crate::client::{ConnectError, Failure, Violation};
+use crate::shutdown::Request;
 
 /// The service, a rule, or the world said no.
 pub(crate) const EXIT_REFUSED: u8 = 1;
@@ -67,6 +68,9 @@ pub(crate) enum Error {
     /// A person was asked and said no.
     #[error("nothing was done")]
     Declined,
+    /// A signal came first.
+    #[error("it was stopped before it was done")]
+    Stopped(Request),
     /// A stream could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -92,6 +96,7 @@ impl Error {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Usage(_) => Some(EXIT_USAGE),
+            Self::Stopped(request) => Some(u8::try_from(request.exit_code()).unwrap_or(EXIT_REFUSED)),
             Self::Refused(_)
             | Self::Connect(_)
             | Self::Unmatched { .. }
@@ -150,6 +155,7 @@ impl Error {
             | Self::Usage(_)
             | Self::Damaged { .. }
             | Self::Declined
+            | Self::Stopped(_)
             | Self::Io(_)
             | Self::Server(_) => {}
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -19,6 +20,7 @@ use super::term::{Screen, clean, line};
 use crate::client::request_id;
 use crate::pb::client as pb;
 use crate::pb::client::import_session_request::Part;
+use crate::shutdown::{Request, Requests};
 
 /// Bytes of a piece that is sent.
 const PIECE_BYTES: usize = 1 << 20;
@@ -42,7 +44,7 @@ pub(crate) struct Export {
     /// A past revision to write instead of the present one.
     #[arg(long, value_name = "N")]
     revision: Option<u64>,
-    /// Write to this file instead of standard output; it is there when it is whole.
+    /// Write to this file instead of standard output; it is there when it is whole, and yours alone if it is new.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -110,12 +112,35 @@ impl Export {
             redact: self.redact,
             revision: self.revision,
         };
-        let mut pieces = client.sessions().export_session(request).await?.into_inner();
-        let mut out = Out::open(self.output.as_deref(), screen)?;
-        while let Some(piece) = pieces.message().await? {
-            out.write(&piece.chunk)?;
+        let pieces = client.sessions().export_session(request).await?.into_inner();
+        // Before the file is there: a signal must not leave it behind.
+        let mut requests = match &self.output {
+            Some(_) => Some(Requests::listen()?),
+            None => None,
+        };
+        let out = Out::open(self.output.as_deref(), screen)?;
+        tokio::select! {
+            written = written(pieces, out) => written,
+            request = stopped(&mut requests) => Err(Error::Stopped(request)),
         }
-        out.finish()
+    }
+}
+
+async fn written(
+    mut pieces: tonic::Streaming<pb::ExportSessionResponse>,
+    mut out: Out<'_>,
+) -> Result<(), Error> {
+    while let Some(piece) = pieces.message().await? {
+        out.write(&piece.chunk)?;
+    }
+    out.finish()
+}
+
+/// The next request to stop, if they are listened to.
+async fn stopped(requests: &mut Option<Requests>) -> Request {
+    match requests {
+        Some(requests) => requests.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -177,9 +202,14 @@ impl<'a> Out<'a> {
     }
 }
 
-/// A file under another name beside its own until it is whole; gone if it never is.
+/// Who may read and write a file that an export makes: a transcript is nobody else's business.
+const MODE: u32 = 0o600;
+
+/// A file under another name beside its own until it is whole; gone if it never is. It is its maker's alone, but that the
+/// file whose place it takes may have been others' too.
 struct Draft {
     file: File,
+    mode: u32,
     draft: PathBuf,
     path: PathBuf,
 }
@@ -194,8 +224,19 @@ impl Draft {
             .to_string_lossy()
             .into_owned();
         let draft = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let file = File::create_new(&draft).map_err(|error| unwritable(&path, &error))?;
-        Ok(Self { file, draft, path })
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(&draft);
+        let file = file.map_err(|error| unwritable(&path, &error))?;
+        let before = fs::metadata(&path).map(|before| before.permissions().mode());
+        Ok(Self {
+            file,
+            mode: before.map_or(MODE, |mode| mode & 0o777),
+            draft,
+            path,
+        })
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
@@ -205,7 +246,14 @@ impl Draft {
     }
 
     fn finish(self) -> Result<(), Error> {
-        fs::rename(&self.draft, &self.path).map_err(|error| unwritable(&self.path, &error))
+        let mode = fs::Permissions::from_mode(self.mode);
+        // Only what is on the disk may take the place of what was.
+        let done = self
+            .file
+            .set_permissions(mode)
+            .and_then(|()| self.file.sync_all());
+        let done = done.and_then(|()| fs::rename(&self.draft, &self.path));
+        done.map_err(|error| unwritable(&self.path, &error))
     }
 }
 
@@ -355,5 +403,20 @@ mod tests {
         draft.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_as_private_as_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.md");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let export = || Draft::create(&path).unwrap().finish().unwrap();
+        export();
+        assert_eq!(mode(), 0o600);
+        for known in [0o644, 0o640, 0o400, 0o600] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(known)).unwrap();
+            export();
+            assert_eq!(mode(), known);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Markdown, for readers: the title, a few facts, then a section a message.
 //!
-//! Texts stand as they were written, for most of them are Markdown; a fence that a text leaves open is closed behind
-//! it. What tools were given and gave stands in fences longer than any in it. Events are left out, and control
+//! Texts stand as they were written, for most of them are Markdown; what a text leaves open ends with it (see `prose`).
+//! What tools were given and gave stands in fences longer than any in it. Events are left out, and control
 //! characters are shown, not sent: a transcript may be read on a terminal.
 
 use std::fmt::Write as _;
@@ -13,6 +13,8 @@ use crate::domain::{Entry, Kind, Session, Time};
 use crate::pb::client as pb;
 use crate::pb::client::content_block::Block;
 use crate::pb::client::{document_block, image_block};
+
+mod prose;
 
 /// The shortest fence.
 const FENCE: &str = "```";
@@ -149,19 +151,13 @@ fn named(name: &str, id: &str) -> String {
     }
 }
 
-/// Text as it was written; a fence that it leaves open is closed.
+/// Text as it was written, but that it stays within its section.
 fn prose(out: &mut String, text: &str) {
     if text.trim().is_empty() {
         return;
     }
-    let text = visible(text);
-    let _ = write!(out, "\n{text}");
-    if !text.ends_with('\n') {
-        out.push('\n');
-    }
-    if let Some(open) = open_fence(&text) {
-        let _ = writeln!(out, "{open}");
-    }
+    out.push('\n');
+    out.push_str(&prose::contained(&visible(text)));
 }
 
 fn quote(out: &mut String, text: &str) {
@@ -209,29 +205,6 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// The fence that a text leaves open, as it has to be closed.
-fn open_fence(text: &str) -> Option<String> {
-    let mut open: Option<(char, usize)> = None;
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start_matches(' ').len();
-        let line = line.trim_start_matches(' ');
-        let Some(mark) = line.chars().next().filter(|char| matches!(char, '`' | '~')) else {
-            continue;
-        };
-        let length = line.chars().take_while(|char| *char == mark).count();
-        let rest = &line[length..];
-        if indent > 3 || length < FENCE.len() {
-            continue;
-        }
-        match open {
-            Some((by, at_least)) if by == mark && length >= at_least && rest.trim().is_empty() => open = None,
-            None if mark == '~' || !rest.contains('`') => open = Some((mark, length)),
-            Some(_) | None => {}
-        }
-    }
-    open.map(|(mark, length)| mark.to_string().repeat(length))
-}
-
 fn time(time: Time) -> String {
     value::timestamp(time).to_string()
 }
@@ -275,21 +248,6 @@ mod tests {
         assert_eq!(fenced(""), "\n```json\n```\n");
         assert_eq!(fenced("a\n```\nb\n"), "\n````json\na\n```\nb\n````\n");
         assert_eq!(fenced("`````"), "\n``````json\n`````\n``````\n");
-    }
-
-    #[test]
-    fn a_fence_that_is_left_open_is_closed() {
-        for (text, open) in [
-            ("```rust\nfn main() {}", Some("```")),
-            ("```\na\n```", None),
-            ("~~~~\n```\n~~~", Some("~~~~")),
-            ("````\n```\n", Some("````")),
-            ("a ``` b", None),
-            ("```a`b```", None),
-            ("    ```", None),
-        ] {
-            assert_eq!(open_fence(text).as_deref(), open, "{text:?}");
-        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use crate::formats::{Format, Secrets};
 
 mod compare;
 mod import;
+mod importer;
 mod section;
 
 /// What a caller wants exported.
@@ -141,3 +142,6 @@ fn pieces(text: Vec<u8>) -> impl stream::Stream<Item = Result<Bytes, Error>> + S
     };
     stream::iter(std::iter::from_fn(next))
 }
+
+#[cfg(test)]
+mod tests;

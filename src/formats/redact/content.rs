@@ -102,7 +102,11 @@ fn preview(body: &Bytes) -> Result<String, DecodeError> {
 /// As much of a text as its preview may come from: what is cut off is no part of a secret that shows in it.
 fn beginning(text: &str) -> &str {
     let text = text.trim_start();
-    &text[..text.floor_char_boundary(PREVIEWED_BYTES_MAX)]
+    let mut end = text.len().min(PREVIEWED_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// A title; one that was cut is read as if a token at its end had gone on. A fork's may have been cut before its number.

@@ -162,7 +162,7 @@ fn line_before(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
     let nearest = from.max(at.saturating_sub(PREFIX_BYTES_MAX));
     let mut end = (nearest..at)
         .rev()
-        .find(|&at| bytes[at] == b'\n' || is_escape(bytes, from, at + 1))?;
+        .find(|&at| bytes[at] == b'\n' || is_break(bytes, from, at + 1))?;
     loop {
         // Back over the backslashes, and over `\r` before `\n`.
         while end > from && bytes[end - 1] == b'\\' {
@@ -170,7 +170,7 @@ fn line_before(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
         }
         if end > from && bytes[end - 1] == b'\r' {
             end -= 1;
-        } else if end > from && bytes[end - 1] == b'r' && is_escape(bytes, from, end) {
+        } else if end > from && bytes[end - 1] == b'r' && is_break(bytes, from, end) {
             end -= 1;
             continue;
         }
@@ -178,9 +178,14 @@ fn line_before(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
     }
 }
 
-/// Whether what ends at `end` is the letter of a line break that is written as an escape.
+/// Whether what ends at `end` is the letter of a blank that is written as an escape.
 fn is_escape(bytes: &[u8], from: usize, end: usize) -> bool {
-    matches!(bytes[from..end], [.., b'\\', b'n' | b'r' | b't'])
+    is_break(bytes, from, end) || matches!(bytes[from..end], [.., b'\\', b't'])
+}
+
+/// Whether it is that of a line break.
+fn is_break(bytes: &[u8], from: usize, end: usize) -> bool {
+    matches!(bytes[from..end], [.., b'\\', b'n' | b'r'])
 }
 
 /// How much of it a line ends in, counted up to `max`; blanks behind it are not looked at.
