@@ -139,9 +139,9 @@ impl Directory {
             }
         };
         private_dir().create(dir).map_err(io("creating", dir))?;
-        let path = dir.join(LOCK);
-        let lock = private_file().open(&path).map_err(io("opening", &path))?;
-        match lock.try_lock() {
+        let path = lock(dir);
+        let held = private_file().open(&path).map_err(io("opening", &path))?;
+        match held.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { lock: path }),
             Err(TryLockError::Error(source)) => return Err(io("locking", &path)(source)),
@@ -156,7 +156,7 @@ impl Directory {
         Ok(Self {
             database,
             index: dir.join(INDEX),
-            _lock: lock,
+            _lock: held,
         })
     }
 }
@@ -164,6 +164,11 @@ impl Directory {
 /// Where the database of a directory is.
 pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join(DATABASE)
+}
+
+/// Where the lock of a directory is.
+pub(super) fn lock(dir: &Path) -> PathBuf {
+    dir.join(LOCK)
 }
 
 /// The connection that writes. The file has the newest schema then.
@@ -183,7 +188,11 @@ pub(super) fn writer(file: &Path) -> Result<Connection, OpenError> {
 
 /// A connection that reads.
 pub(super) fn reader(file: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    reader_of(file, OpenFlags::empty())
+}
+
+fn reader_of(file: &Path, more: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let open = || {
         let conn = Connection::open_with_flags(file, flags)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -197,21 +206,47 @@ pub(super) fn reader(file: &Path) -> Result<Connection, OpenError> {
     open().map_err(|source| failure("opening a reader", source))
 }
 
-/// A connection that reads what lies in `dir` beside whoever has it: it takes no lock, makes no file, and is refused
-/// what is not for this program.
+/// A connection that reads what lies in `dir` beside whoever has it: it takes no lock, and is refused what is not for
+/// this program. SQLite may leave an empty write-ahead log there.
 pub(super) fn beside(dir: &Path) -> Result<Connection, OpenError> {
-    let file = dir.join(DATABASE);
+    let file = found(dir)?;
+    let conn = reader(&file)?;
+    checked(conn, &file)
+}
+
+/// The same for a directory that nobody writes to meanwhile. What has been closed in good order is only read: without
+/// a write-ahead log SQLite needs no file beside it then.
+pub(super) fn at_rest(dir: &Path) -> Result<Connection, OpenError> {
+    let file = found(dir)?;
+    let log = file.with_extension("db-wal");
+    let url = file.to_str().filter(|_| !log.exists()).map(|path| {
+        let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        format!("file:{path}?immutable=1")
+    });
+    let conn = match url {
+        Some(url) => reader_of(Path::new(&url), OpenFlags::SQLITE_OPEN_URI)?,
+        None => reader(&file)?,
+    };
+    checked(conn, &file)
+}
+
+fn found(dir: &Path) -> Result<PathBuf, OpenError> {
+    let file = database(dir);
     if !file.exists() {
         return Err(OpenError::Missing { file });
     }
     check_header(&file)?;
-    let conn = reader(&file)?;
+    Ok(file)
+}
+
+/// The connection, if what it reads is for this program.
+fn checked(conn: Connection, file: &Path) -> Result<Connection, OpenError> {
     let number = |name| {
         conn.pragma_query_value(None, name, |row| row.get(0))
             .map_err(|source| failure("reading the schema's version", source))
     };
-    judge_version(&file, number("application_id")?, number("user_version")?)?;
-    check_whole(&conn, &file)?;
+    judge_version(file, number("application_id")?, number("user_version")?)?;
+    check_whole(&conn, file)?;
     Ok(conn)
 }
 
