@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod append;
+mod check;
 mod copy;
 mod demo;
 mod diff;
@@ -67,6 +68,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Check(check::Check),
     #[command(visible_alias = "list")]
     Ls(sessions::Ls),
     Show(show::Show),
@@ -142,6 +144,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
     runtime.block_on(async {
         match command {
             Command::Serve(serve) => Ok(serve.run().await?),
+            Command::Check(check) => check.run(screen),
             Command::Ls(ls) => ls.run(screen).await,
             Command::Show(show) => show.run(screen).await,
             Command::Tail(tail) => tail.run(screen).await,

@@ -14,10 +14,12 @@ use serde::Deserialize;
 
 mod check;
 mod env;
+mod examine;
 mod retention;
 mod sections;
 
 pub use env::unknown as unknown_variables;
+pub use examine::Examined;
 pub use retention::{Policy, Retention};
 pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
 
@@ -47,6 +49,16 @@ pub enum Error {
         /// What is wrong, and where.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// A key of the file says what cannot be.
+    #[error("{key} in the configuration file {}: {rule}", path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: String,
+        /// What is wrong with it.
+        rule: String,
     },
     /// A variable says what cannot be.
     #[error("the environment variable {variable} is refused")]

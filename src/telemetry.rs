@@ -29,12 +29,17 @@ pub enum Error {
     Taken(#[from] TryInitError),
 }
 
-/// Starts the log of the process, panics included. Once a process.
-pub fn start(log: &Log) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|source| Error::Filter {
+/// Reads the filter.
+pub fn filter(log: &Log) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(&log.filter).map_err(|source| Error::Filter {
         filter: log.filter.clone(),
         source,
-    })?;
+    })
+}
+
+/// Starts the log of the process, panics included. Once a process.
+pub fn start(log: &Log) -> Result<(), Error> {
+    let filter = filter(log)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

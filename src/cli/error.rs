@@ -65,6 +65,12 @@ pub(crate) enum Error {
         /// How many.
         count: u64,
     },
+    /// A configuration that cannot be run.
+    #[error("{count} errors: this configuration cannot be served")]
+    Unfit {
+        /// How many things are wrong.
+        count: u64,
+    },
     /// A person was asked and said no.
     #[error("nothing was done")]
     Declined,
@@ -105,6 +111,7 @@ impl Error {
             | Self::Input(_)
             | Self::Answer(_)
             | Self::Damaged { .. }
+            | Self::Unfit { .. }
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => Some(EXIT_REFUSED),
@@ -154,6 +161,7 @@ impl Error {
             | Self::Answer(_)
             | Self::Usage(_)
             | Self::Damaged { .. }
+            | Self::Unfit { .. }
             | Self::Declined
             | Self::Stopped(_)
             | Self::Io(_)

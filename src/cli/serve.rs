@@ -74,8 +74,13 @@ impl Serve {
         tokio::task::spawn_blocking(move || runtime.block_on(serve(config))).await?
     }
 
+    /// The configuration file, if an option names it.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Lays the options over what file and environment say.
-    fn set(&self, config: &mut Config) {
+    pub(super) fn set(&self, config: &mut Config) {
         let Self {
             listen,
             uds,

@@ -10,15 +10,21 @@ const REQUEST_BYTES_CEILING: usize = 512 * 1024 * 1024;
 impl Config {
     /// Refuses what cannot be run, by key.
     pub fn check(&self) -> Result<(), Error> {
-        self.limits.check()?;
-        self.server.check()?;
-        self.cluster.check()?;
-        self.engines.check()?;
-        within("store.readers", self.store.readers as u64, 1, 256)?;
-        within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
-        self.retention.check()?;
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that keeps this from being run.
+    pub fn problems(&self) -> Vec<Error> {
+        let mut found = Vec::new();
+        self.limits.check(&mut found);
+        self.server.check(&mut found);
+        self.cluster.check(&mut found);
+        self.engines.check(&mut found);
+        found.within("store.readers", self.store.readers as u64, 1, 256);
+        found.within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60);
+        self.retention.check(&mut found);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
-            return Err(refused("tls", "needs cert and key, or neither"));
+            found.refuse("tls", "needs cert and key, or neither");
         }
         if !self.listen.ip().to_canonical().is_loopback() && !self.insecure {
             let rule = format!(
@@ -26,14 +32,14 @@ impl Config {
                  (TLS encrypts, but lets everybody in); say --insecure if that is what you want",
                 self.listen
             );
-            return Err(refused("listen", rule));
+            found.refuse("listen", rule);
         }
-        Ok(())
+        found
     }
 }
 
 impl Limits {
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, found: &mut Vec<Error>) {
         for (key, value, max) in [
             (
                 "limits.message_bytes_max",
@@ -56,35 +62,23 @@ impl Limits {
                 REQUEST_BYTES_CEILING,
             ),
         ] {
-            within(key, value as u64, 1, max as u64)?;
+            found.within(key, value as u64, 1, max as u64);
         }
-        within(
-            "limits.purge_after_days",
-            u64::from(self.purge_after_days),
-            0,
-            36_500,
-        )?;
+        let days = u64::from(self.purge_after_days);
+        found.within("limits.purge_after_days", days, 0, 36_500);
         if self.message_bytes_max > self.request_bytes_max {
-            return Err(refused(
-                "limits.message_bytes_max",
-                "is at most limits.request_bytes_max",
-            ));
+            found.refuse("limits.message_bytes_max", "is at most limits.request_bytes_max");
         }
-        Ok(())
     }
 }
 
 impl Server {
-    fn check(&self) -> Result<(), Error> {
-        within("server.worker_threads", self.worker_threads as u64, 0, 1_024)?;
-        within(
-            "server.connections_max",
-            self.connections_max as u64,
-            1,
-            1_000_000,
-        )?;
+    fn check(&self, found: &mut Vec<Error>) {
+        found.within("server.worker_threads", self.worker_threads as u64, 0, 1_024);
+        let connections = self.connections_max as u64;
+        found.within("server.connections_max", connections, 1, 1_000_000);
         let streams = u64::from(self.max_concurrent_streams);
-        within("server.max_concurrent_streams", streams, 1, 1_000_000)?;
+        found.within("server.max_concurrent_streams", streams, 1, 1_000_000);
         for (key, value) in [
             (
                 "server.http2_keepalive_interval_s",
@@ -92,31 +86,29 @@ impl Server {
             ),
             ("server.http2_keepalive_timeout_s", self.http2_keepalive_timeout_s),
         ] {
-            within(key, value, 1, 24 * 60 * 60)?;
+            found.within(key, value, 1, 24 * 60 * 60);
         }
-        within("server.shutdown_grace_s", self.shutdown_grace_s, 0, 60 * 60)
+        found.within("server.shutdown_grace_s", self.shutdown_grace_s, 0, 60 * 60);
     }
 }
 
 impl Cluster {
-    fn check(&self) -> Result<(), Error> {
-        within("cluster.lease_ms", self.lease_ms, 100, 60 * 60 * 1_000)?;
-        within("cluster.renew_ms", self.renew_ms, 10, self.lease_ms / 2)?;
-        if let Some(name) = &self.name {
-            ReplicaId::parse(name, "cluster.name")
-                .map_err(|invalid| refused("cluster.name", invalid.rule))?;
+    fn check(&self, found: &mut Vec<Error>) {
+        found.within("cluster.lease_ms", self.lease_ms, 100, 60 * 60 * 1_000);
+        found.within("cluster.renew_ms", self.renew_ms, 10, self.lease_ms / 2);
+        if let Some(name) = &self.name
+            && let Err(invalid) = ReplicaId::parse(name, "cluster.name")
+        {
+            found.refuse("cluster.name", invalid.rule);
         }
-        if let Some(secret) = &self.secret {
-            let checked = secret.clone().checked();
-            checked.map_err(|rule| refused("cluster.secret", rule))?;
+        if let Some(secret) = &self.secret
+            && let Err(rule) = secret.clone().checked()
+        {
+            found.refuse("cluster.secret", rule);
         }
         if self.secret.is_some() && self.secret_file.is_some() {
-            return Err(refused(
-                "cluster.secret_file",
-                "stands beside cluster.secret; say one",
-            ));
+            found.refuse("cluster.secret_file", "stands beside cluster.secret; say one");
         }
-        Ok(())
     }
 
     /// Refuses what cannot be run beside other replicas.
@@ -139,8 +131,8 @@ impl Cluster {
 }
 
 impl Engines {
-    fn check(&self) -> Result<(), Error> {
-        within("engines.heartbeat_ms", self.heartbeat_ms, 10, 60 * 60 * 1_000)?;
+    fn check(&self, found: &mut Vec<Error>) {
+        found.within("engines.heartbeat_ms", self.heartbeat_ms, 10, 60 * 60 * 1_000);
         for (key, value, max) in [
             (
                 "engines.snapshot_bytes_max",
@@ -150,20 +142,29 @@ impl Engines {
             ("engines.seeds_per_engine_max", self.seeds_per_engine_max, 1_000),
             ("engines.seeds_max", self.seeds_max, 100_000),
         ] {
-            within(key, value as u64, 1, max as u64)?;
+            found.within(key, value as u64, 1, max as u64);
         }
-        within("engines.seed_silence_s", self.seed_silence_s, 1, 24 * 60 * 60)
+        found.within("engines.seed_silence_s", self.seed_silence_s, 1, 24 * 60 * 60);
     }
 }
 
-pub(super) fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
-    if (min..=max).contains(&value) {
-        return Ok(());
+/// What is wrong, while it is gathered.
+pub(super) trait Problems {
+    /// One more thing is wrong.
+    fn refuse(&mut self, key: &'static str, rule: impl Into<String>);
+
+    /// A number must lie between two.
+    fn within(&mut self, key: &'static str, value: u64, min: u64, max: u64) {
+        if !(min..=max).contains(&value) {
+            self.refuse(key, format!("is {value}, and must be from {min} to {max}"));
+        }
     }
-    Err(refused(
-        key,
-        format!("is {value}, and must be from {min} to {max}"),
-    ))
+}
+
+impl Problems for Vec<Error> {
+    fn refuse(&mut self, key: &'static str, rule: impl Into<String>) {
+        self.push(refused(key, rule));
+    }
 }
 
 pub(super) fn refused(key: &'static str, rule: impl Into<String>) -> Error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use super::check::{refused, within};
+use super::check::{Problems as _, refused};
 use crate::domain::Namespace;
 use crate::domain::retention::{self, Policies};
 
@@ -68,14 +68,13 @@ impl Default for Retention {
 
 impl Retention {
     /// Refuses what is no policy, by key.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        within("retention.interval_s", self.interval_s, 1, DAY_S)?;
-        self.default_policy().check()?;
+    pub(super) fn check(&self, found: &mut Vec<Error>) {
+        found.within("retention.interval_s", self.interval_s, 1, DAY_S);
+        self.default_policy().check(found);
         for (name, policy) in &self.namespaces {
-            self::namespace(name)?;
-            policy.check()?;
+            found.extend(self::namespace(name).err());
+            policy.check(found);
         }
-        Ok(())
     }
 
     /// The policies as the rules know them.
@@ -101,10 +100,10 @@ impl Retention {
 }
 
 impl Policy {
-    fn check(&self) -> Result<(), Error> {
-        within("retention.max_age_days", self.max_age_days.into(), 0, DAYS_MAX)?;
+    fn check(&self, found: &mut Vec<Error>) {
+        found.within("retention.max_age_days", self.max_age_days.into(), 0, DAYS_MAX);
         let after = self.delete_archived_after_days.into();
-        within("retention.delete_archived_after_days", after, 0, DAYS_MAX)
+        found.within("retention.delete_archived_after_days", after, 0, DAYS_MAX);
     }
 }
 
@@ -172,11 +171,9 @@ mod tests {
                 "retention.delete_archived_after_days",
             ),
         ] {
-            let refused = read(text)
-                .expect("a table")
-                .check()
-                .expect_err("refused")
-                .to_string();
+            let mut found = Vec::new();
+            read(text).expect("a table").check(&mut found);
+            let refused = found.first().expect("refused").to_string();
             assert!(refused.starts_with(&format!("{key}:")), "{refused}");
         }
         for (text, key) in [("max_age = 3", "max_age"), ("[namespaces.a]\nkeep = 3", "keep")] {

@@ -40,6 +40,7 @@ mod entries;
 mod index;
 mod items;
 mod logs;
+mod look;
 mod moving;
 mod open;
 mod past_heads;
@@ -59,6 +60,7 @@ mod walk;
 mod writer;
 
 pub use backup::{BackedUp, BackupError, Existing, backup};
+pub use look::Look;
 pub use moving::{Archive, Filling};
 pub use open::OpenError;
 pub use verify::{Opener, Problem, Report, verify};

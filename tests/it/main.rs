@@ -10,6 +10,7 @@
 mod support;
 
 mod backup;
+mod check;
 mod cli;
 mod cluster;
 mod conversations;

@@ -72,8 +72,7 @@ impl Archive {
             return Err(OpenError::Missing { file });
         }
         let directory = Directory::take(dir)?;
-        let conn = open::reader(&file)?;
-        open::check(&conn, &file)?;
+        let conn = open::at_rest(dir)?;
         let began = conn.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
         began.map_err(|source| failure("beginning to read", source))?;
         Taken::over(conn, directory).map(Self)

@@ -38,7 +38,7 @@ pub(super) const STATEMENTS_KEPT: usize = 128;
 /// Bytes of a database file that tell what it is.
 const HEADER_BYTES: u64 = 100;
 
-pub(super) use beside::{beside, check};
+pub(super) use beside::{at_rest, beside};
 
 mod beside;
 
@@ -143,9 +143,9 @@ impl Directory {
             }
         };
         private_dir().create(dir).map_err(io("creating", dir))?;
-        let path = dir.join(LOCK);
-        let lock = private_file().open(&path).map_err(io("opening", &path))?;
-        match lock.try_lock() {
+        let path = lock(dir);
+        let held = private_file().open(&path).map_err(io("opening", &path))?;
+        match held.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { lock: path }),
             Err(TryLockError::Error(source)) => return Err(io("locking", &path)(source)),
@@ -160,7 +160,7 @@ impl Directory {
         Ok(Self {
             database,
             index: dir.join(INDEX),
-            _lock: lock,
+            _lock: held,
         })
     }
 }
@@ -168,6 +168,11 @@ impl Directory {
 /// Where the database of a directory is.
 pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join(DATABASE)
+}
+
+/// Where the lock of a directory is.
+pub(super) fn lock(dir: &Path) -> PathBuf {
+    dir.join(LOCK)
 }
 
 /// The connection that writes. The file has the newest schema then.

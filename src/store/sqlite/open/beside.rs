@@ -2,11 +2,11 @@
 
 use std::fs::{File, TryLockError};
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE, LOCK, OpenError, check_header, check_whole, failure, judge_version, prepare_reader, reader};
+use super::{LOCK, OpenError, database, check_header, check_whole, failure, judge_version, prepare_reader, reader};
 
 /// A connection that only reads. It keeps nobody away and is kept away by nobody, but for a directory that cannot be
 /// written to.
@@ -31,11 +31,7 @@ impl Deref for Beside {
 /// them itself, empty, and leaves them. Where it cannot, on a read-only mount for one, a database that was closed in good
 /// order is all in one file and is read as that, with the directory's lock so that no server begins to write meanwhile.
 pub(in crate::store::sqlite) fn beside(dir: &Path) -> Result<Beside, OpenError> {
-    let file = dir.join(DATABASE);
-    if !file.exists() {
-        return Err(OpenError::Missing { file });
-    }
-    check_header(&file)?;
+    let file = found(dir)?;
     let opened = reader(&file).and_then(|conn| check(&conn, &file).map(|()| conn));
     match opened {
         Ok(conn) => Ok(Beside { conn, _lock: None }),
@@ -47,8 +43,28 @@ pub(in crate::store::sqlite) fn beside(dir: &Path) -> Result<Beside, OpenError> 
     }
 }
 
+/// The same for a directory whose lock the caller has.
+pub(in crate::store::sqlite) fn at_rest(dir: &Path) -> Result<Connection, OpenError> {
+    let file = found(dir)?;
+    let conn = match unchanged(&file)? {
+        Some(conn) => conn,
+        None => reader(&file)?,
+    };
+    check(&conn, &file)?;
+    Ok(conn)
+}
+
+fn found(dir: &Path) -> Result<PathBuf, OpenError> {
+    let file = database(dir);
+    if !file.exists() {
+        return Err(OpenError::Missing { file });
+    }
+    check_header(&file)?;
+    Ok(file)
+}
+
 /// Whether a database is for this program, of a version that it knows, and whole.
-pub(in crate::store::sqlite) fn check(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+fn check(conn: &Connection, file: &Path) -> Result<(), OpenError> {
     let number = |name| {
         conn.pragma_query_value(None, name, |row| row.get(0))
             .map_err(|source| failure("reading the schema's version", source))
@@ -59,17 +75,25 @@ pub(in crate::store::sqlite) fn check(conn: &Connection, file: &Path) -> Result<
 
 /// A database that nobody has and that is all in one file; `None`: it is not so.
 fn still(dir: &Path, file: &Path) -> Result<Option<Beside>, OpenError> {
-    let Ok(resolved) = file.canonicalize() else {
+    let Ok(lock) = File::open(dir.join(LOCK)) else {
         return Ok(None);
-    };
-    let lock = match File::open(dir.join(LOCK)) {
-        Ok(lock) => lock,
-        Err(_) => return Ok(None),
     };
     match lock.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
     }
+    let conn = unchanged(file)?;
+    Ok(conn.map(|conn| Beside {
+        conn,
+        _lock: Some(lock),
+    }))
+}
+
+/// A database that is all in one file, and that nobody may write to as long as this is open; `None`: it is not so.
+fn unchanged(file: &Path) -> Result<Option<Connection>, OpenError> {
+    let Ok(resolved) = file.canonicalize() else {
+        return Ok(None);
+    };
     let mut log = resolved.clone().into_os_string();
     log.push("-wal");
     if Path::new(&log).metadata().is_ok_and(|log| log.len() > 0) {
@@ -83,10 +107,7 @@ fn still(dir: &Path, file: &Path) -> Result<Option<Beside>, OpenError> {
         Ok(conn)
     };
     let conn = open().map_err(|source| failure("opening a reader", source))?;
-    Ok(Some(Beside {
-        conn,
-        _lock: Some(lock),
-    }))
+    Ok(Some(conn))
 }
 
 /// The name by which SQLite takes a file for one that nobody writes.
@@ -122,7 +143,7 @@ mod tests {
             names
         };
         let before = names();
-        let file = dir.join(DATABASE);
+        let file = database(&dir);
         let read = still(&dir, &file).unwrap().expect("nobody has it");
         check(&read, &file).unwrap();
         assert_eq!(names(), before);
