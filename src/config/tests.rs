@@ -137,9 +137,14 @@ fn the_documented_file_holds_every_key_with_its_default() {
         &mut full.ready_file,
         &mut full.tls.cert,
         &mut full.tls.key,
+        &mut full.cluster.secret_file,
     ] {
         *path = Some(PathBuf::new());
     }
+    for text in [&mut full.cluster.advertise, &mut full.cluster.name] {
+        *text = Some(String::new());
+    }
+    full.cluster.secret = crate::cluster::Secret::parse("a-secret-of-all").ok();
     let keys = |table: &toml::Table| -> Vec<String> {
         let within = |(key, value): (&String, &toml::Value)| match value {
             toml::Value::Table(table) => table.keys().map(|inner| format!("{key}.{inner}")).collect(),
@@ -151,4 +156,32 @@ fn the_documented_file_holds_every_key_with_its_default() {
         keys(&whole),
         keys(&toml::Table::try_from(&full).expect("a table"))
     );
+}
+
+#[test]
+fn a_replica_that_others_reach_needs_a_secret_and_none_is_shown() {
+    let shared = |text: &str| {
+        load(text, &[], |_| ())
+            .expect("a configuration")
+            .cluster
+            .check_shared()
+    };
+    assert!(shared("").is_ok());
+    assert!(shared("[cluster]\nlisten = '10.0.0.7:1'").is_err());
+    assert!(shared("[cluster]\nlisten = '10.0.0.7:1'\nsecret = 'long-enough'").is_ok());
+    let anywhere = "[cluster]\nlisten = '0.0.0.0:1'\nsecret = 'long-enough'";
+    assert!(shared(anywhere).is_err(), "nobody reaches 0.0.0.0");
+    assert!(shared(&format!("{anywhere}\nadvertise = 'host:1'")).is_ok());
+    let told = told(load("[cluster]\nsecret = 'tooshrt'", &[], |_| ()));
+    assert!(
+        told.contains("cluster.secret") && !told.contains("tooshrt"),
+        "{told}"
+    );
+    let env = [("SESSIOND_CLUSTER_SECRET", "12345678")];
+    let config = load("", &env, |_| ()).expect("a configuration");
+    assert!(config.cluster.secret.is_some());
+    assert!(!format!("{config:?}").contains("12345678"));
+    for bad in ["renew_ms = 9000", "lease_ms = 1", "name = 'a/b'"] {
+        assert!(load(&format!("[cluster]\n{bad}"), &[], |_| ()).is_err(), "{bad}");
+    }
 }

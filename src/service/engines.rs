@@ -145,7 +145,11 @@ impl Service {
             .into());
         };
         if let Some(before) = before {
-            self.peers.evict(&before, &ns, &id, epoch).await;
+            let (peers, ns, id) = (self.peers.clone(), ns.clone(), id.clone());
+            // Nobody waits for a replica that does not answer.
+            self.live
+                .tasks
+                .spawn(async move { peers.evict(&before, &ns, &id, epoch).await });
         }
         self.remind(&handle).await;
         let (ended, ending) = oneshot::channel();

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior};
+
 use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::{EngineCommand, Over, ReplicaCommand};
 use crate::domain::query::{self, Bound};
@@ -65,22 +67,31 @@ impl Service {
     /// Renews the lease, joins anew where it is lost, and looks after what replicas that are gone have left behind;
     /// for as long as it runs.
     pub async fn stay(&self, terms: &ReplicaTerms) {
-        let mut seen: Seen = None;
-        let mut beat = tokio::time::interval(terms.renew);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            beat.tick().await;
-            let done = match self.renewed(terms).await {
-                Ok(()) => self.look(&mut seen).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = done {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(
-                    error,
-                    "the lease, or what others left behind, cannot be looked after yet"
-                );
+        // A look may take long; the lease must not wait for it.
+        let renewals = async {
+            let mut beat = beat(terms);
+            loop {
+                beat.tick().await;
+                if let Err(error) = self.renewed(terms).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the lease is not renewed yet");
+                }
             }
+        };
+        let looks = async {
+            let mut beat = beat(terms);
+            let mut seen: Seen = None;
+            loop {
+                beat.tick().await;
+                if let Err(error) = self.look(&mut seen).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "what others left behind cannot be looked after yet");
+                }
+            }
+        };
+        tokio::select! {
+            () = renewals => {}
+            () = looks => {}
         }
     }
 
@@ -100,8 +111,8 @@ impl Service {
         Ok(self.live.standing.membership()?.fence)
     }
 
-    /// The name that engines are shown to be attached to where the store does not say.
-    pub fn is_me(&self, fence: &Fence) -> bool {
+    /// Whether this is the present incarnation of this replica.
+    pub(super) fn is_me(&self, fence: &Fence) -> bool {
         self.fence().is_ok_and(|own| own.as_ref() == Some(fence))
     }
 
@@ -157,6 +168,10 @@ impl Service {
 
     /// One look at who lives and what the others left.
     async fn look(&self, seen: &mut Seen) -> Result<(), Error> {
+        if self.live.standing.membership().is_err() {
+            // Without a lease there is nothing to be done for others.
+            return Ok(());
+        }
         let living = self.living().await?;
         if seen.as_ref() != Some(&living) {
             self.peers.keep(&living);
@@ -270,6 +285,12 @@ impl Service {
         let members = self.store.members(self.now()).await?;
         Ok(members.living(fence).cloned())
     }
+}
+
+fn beat(terms: &ReplicaTerms) -> Interval {
+    let mut beat = tokio::time::interval(terms.renew);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
 }
 
 /// Replicas are in no namespace; the default one counts their incarnations.

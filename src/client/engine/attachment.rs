@@ -187,10 +187,10 @@ impl Attachment {
     async fn take(&mut self, line: &Line, frame: Option<Down>) -> bool {
         match frame {
             Some(Down::SnapshotRequest(ask)) => self.asked(line, ask).await,
-            Some(Down::SeedBegin(begin)) => {
-                self.seeds.begin(begin);
-                true
-            }
+            Some(Down::SeedBegin(begin)) => match self.seeds.begin(begin) {
+                Some(held) => line.send(held).await,
+                None => true,
+            },
             Some(Down::SeedBatch(batch)) => line.send(self.seeds.take(batch)).await,
             Some(Down::SeedCommit(commit)) => self.seeded(line, &commit.seed_id).await,
             Some(Down::SeedCancel(cancel)) => {

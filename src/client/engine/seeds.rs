@@ -22,12 +22,15 @@ struct Seed {
 }
 
 impl Seeds {
-    /// A seed begins; one that is repeated after a new attachment keeps what it has.
-    pub(super) fn begin(&mut self, begin: pb::SeedBegin) {
-        self.begun.entry(begin.seed_id).or_insert_with(|| Seed {
+    /// A seed begins; one that is repeated after a new attachment keeps what it has, and the answer says so.
+    pub(super) fn begin(&mut self, begin: pb::SeedBegin) -> Option<Frame> {
+        let seed_id = begin.seed_id;
+        let seed = self.begun.entry(seed_id.clone()).or_insert_with(|| Seed {
             thread: begin.thread.unwrap_or_default(),
             messages: Vec::new(),
         });
+        let items = seed.messages.len() as u64;
+        (items > 0).then_some(Frame::SeedAck(pb::SeedAck { seed_id, items }))
     }
 
     /// Takes a batch. The answer counts all messages that are here; a batch that does not follow them ends the seed.
@@ -75,7 +78,7 @@ fn lost() -> rpc::Status {
 mod tests {
     use super::*;
 
-    fn begin(seeds: &mut Seeds) {
+    fn begin(seeds: &mut Seeds) -> Option<Frame> {
         seeds.begin(pb::SeedBegin {
             seed_id: "s".into(),
             thread: Some(pb::Thread {
@@ -83,7 +86,7 @@ mod tests {
                 ..Default::default()
             }),
             items_total: 3,
-        });
+        })
     }
 
     fn batch(first_index: i64, ids: &[&str]) -> pb::SeedBatch {
@@ -113,9 +116,10 @@ mod tests {
     #[test]
     fn a_seed_goes_on_where_it_was_acknowledged() {
         let mut seeds = Seeds::default();
-        begin(&mut seeds);
+        assert!(begin(&mut seeds).is_none());
         assert_eq!(acknowledged(&seeds.take(batch(0, &["a", "b"]))), Some(2));
-        begin(&mut seeds);
+        let again = begin(&mut seeds).unwrap();
+        assert_eq!(acknowledged(&again), Some(2), "what it has is said again");
         assert_eq!(acknowledged(&seeds.take(batch(1, &["b", "c"]))), Some(3));
         let (thread, messages) = seeds.commit("s").unwrap();
         assert_eq!(thread.thread_id, "t");

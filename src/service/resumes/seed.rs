@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -25,6 +26,9 @@ const BATCH_MESSAGES_MAX: usize = 100;
 
 /// Messages that may be on their way without being acknowledged.
 const WINDOW_MESSAGES_MAX: u64 = 1_000;
+
+/// How long an engine has to say what it holds of a seed that is repeated, before it is sent what is not written down.
+const RECALL_TIME: Duration = Duration::from_millis(500);
 
 /// Bytes of a system prompt that is put together of system messages.
 const PROMPT_BYTES_MAX: usize = 1024 * 1024;
@@ -72,11 +76,13 @@ impl Service {
         thread.engine = Some(attachment.id.clone());
         thread.epoch = attachment.epoch;
         in_time(silence, seed.begin(Arc::new(thread), resume.total)).await?;
-        let sent = AtomicU64::new(resume.written);
-        tokio::try_join!(
-            self.send(&resume, tip, &seed, &sent),
-            self.note(&resume, &seed, &sent)
-        )?;
+        let held = if same_seed {
+            recalled(&resume, &seed).await?
+        } else {
+            resume.written
+        };
+        let sent = AtomicU64::new(held);
+        tokio::try_join!(self.send(tip, &seed, &sent), self.note(&resume, &seed, &sent))?;
         match self.step(&resume, ResumeCommand::Seat(Box::new(seat))).await {
             // The thread is the engine's, whether it hears of it now or when it is back.
             Ok(_) => drop(tokio::time::timeout(silence, seed.commit()).await),
@@ -117,14 +123,14 @@ impl Service {
     }
 
     /// Sends what the engine has not acknowledged yet, never more than the window ahead of what it has.
-    async fn send(&self, resume: &Resume, tip: &Tip, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
+    async fn send(&self, tip: &Tip, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
         let mut sending = Sending {
             seed,
             sent,
             silence: self.live.terms.seed_silence,
-            skip: resume.written,
+            skip: sent.load(Ordering::Relaxed),
             next: 0,
-            acked: resume.written,
+            acked: sent.load(Ordering::Relaxed),
             batch: Vec::new(),
             bytes: 0,
         };
@@ -213,6 +219,20 @@ impl Service {
             prompt.truncate(end.unwrap_or_default());
         }
         Ok(prompt)
+    }
+}
+
+/// What an engine holds of a seed that is repeated: what is written down, or more if it says so at once. It may have
+/// acknowledged that to a service that died before it wrote it down.
+async fn recalled(resume: &Resume, seed: &Seed) -> Result<u64, Over> {
+    let most = resume.total.min(resume.written + WINDOW_MESSAGES_MAX);
+    match tokio::time::timeout(RECALL_TIME, seed.acked_over(resume.written)).await {
+        Ok(Ok(held)) if held > most => Err(Over::Failed(fault(
+            "it acknowledged messages that it was not sent",
+        ))),
+        Ok(Ok(held)) => Ok(held),
+        Ok(Err(error)) => Err(over_of(error.into())),
+        Err(_) => Ok(resume.written),
     }
 }
 

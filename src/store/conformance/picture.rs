@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::domain::query::{ChangedItems, End, Items, Order, Range, Resumes, Sessions, Threads};
 use crate::domain::session::State;
 use crate::domain::{
-    Engine, Entry, Item, Namespace, PastHead, Receipt, RequestId, Resume, Seq, Session, SessionId, Thread,
-    Time, Tip, Turn, TurnId,
+    Engine, Entry, Item, Namespace, PastHead, Receipt, Replica, RequestId, Resume, Seq, Session, SessionId,
+    Thread, Time, Tip, Turn, TurnId,
 };
 use crate::store::{Chore, Store};
 
@@ -21,6 +21,8 @@ pub(crate) struct Picture {
     pub(crate) receipts: Vec<(RequestId, Option<Receipt>)>,
     pub(crate) engines: Vec<Arc<Engine>>,
     pub(crate) attached: Vec<Arc<Engine>>,
+    /// Those whose names begin with the namespace's.
+    pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) resumes: Vec<Arc<Resume>>,
     pub(crate) past_heads: Vec<Arc<PastHead>>,
     pub(crate) children: Vec<Vec<(SessionId, bool)>>,
@@ -113,6 +115,11 @@ impl Picture {
         let own = engines.into_iter().filter(|engine| engine.namespace == *ns);
         self.engines = own.collect();
         self.attached = store.attached(ns, None, ALL.rows).await.expect("engines");
+        let members = store.members(Time(0)).await.expect("replicas").replicas;
+        let own = members
+            .into_iter()
+            .filter(|replica| replica.id.as_str().starts_with(ns.as_str()));
+        self.replicas = own.collect();
         let query = Resumes {
             namespace: Some(ns.clone()),
             states: Vec::new(),

@@ -129,7 +129,10 @@ async fn the_deadline_is_passed_on() {
     assert!(deadline <= latest, "{:?}", deadline.duration_since(begun));
     // The client gives up by itself, too.
     let code = answer.unwrap_err().code();
-    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&code), "{code:?}");
+    assert!(
+        [Code::DeadlineExceeded, Code::Cancelled].contains(&code),
+        "{code:?}"
+    );
 }
 
 #[tokio::test]

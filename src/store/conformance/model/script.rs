@@ -3,6 +3,7 @@
 
 mod engines;
 mod history;
+mod replicas;
 mod values;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -143,12 +144,13 @@ impl Script {
                 self.command(memory).await
             }
         };
+        let fence = self.fence(memory, &command).await;
         let name = self.dice.one_in(5).then(|| self.dice.name("r", REQUESTS));
         let request = name.map(|name| f::request(&name, &format!("{command:?}")));
         let proposal = Proposal {
             namespace: self.ns.clone(),
             request,
-            fence: None,
+            fence,
             command,
         };
         if proposal.request.is_some() {
@@ -188,7 +190,8 @@ impl Script {
                 Some(known) => self.compact(memory, &known).await,
                 None => Command::Session(self.append(&session, None)),
             },
-            76..81 => self.engine(memory, THREADS).await,
+            76..78 => self.replica(memory).await,
+            78..81 => self.engine(memory, THREADS).await,
             81..88 => self.resume(memory, &f::session(&session)).await,
             88..91 => {
                 let id = f::thread(&self.dice.name("t", THREADS));

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{LOCK, OpenError, database, check_header, check_whole, failure, judge_version, prepare_reader, reader};
+use super::{
+    LOCK, OpenError, check_header, check_whole, database, failure, judge_version, prepare_reader, reader,
+};
 
 /// A connection that only reads. It keeps nobody away and is kept away by nobody, but for a directory that cannot be
 /// written to.
