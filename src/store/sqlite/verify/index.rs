@@ -20,10 +20,10 @@ pub(super) fn check(check: &mut Check<'_>, dir: &Path) {
             Ok(count) => format!(
                 "the search index says of {count} logs that it has more than there is: make it anew with `reindex`"
             ),
-            Err(error) => format!("the search index cannot be read, and is made anew: {error}"),
+            Err(error) => format!("the search index cannot be read: {error}; a damaged one is made anew"),
         },
         Ok(None) => "there is no search index; a server makes one".to_owned(),
-        Err(error) => format!("the search index cannot be opened, and is made anew: {error}"),
+        Err(error) => format!("the search index cannot be opened: {error}; a damaged one is made anew"),
     };
     check.report.notes.push(note);
 }
