@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::cluster::Secret;
 use crate::config::{self, Config};
 use crate::server::{Drained, Running, Server};
 use crate::shutdown::Requests;
@@ -51,7 +52,14 @@ pub struct Serve {
     /// Where other replicas reach this one [default: the address of --cluster-listen]
     #[arg(long, value_name = "HOST:PORT")]
     cluster_advertise: Option<String>,
-    /// A file that holds the secret of the replicas; or say SESSIOND_CLUSTER_SECRET
+    /// This replica's name [default: a new one at each start]
+    #[arg(long, value_name = "NAME")]
+    cluster_name: Option<String>,
+    /// What replicas know each other by; better said by SESSIOND_CLUSTER_SECRET or in a file, where no list of
+    /// processes shows it
+    #[arg(long, value_name = "SECRET", conflicts_with = "cluster_secret_file")]
+    cluster_secret: Option<Secret>,
+    /// A file that holds that secret
     #[arg(long, value_name = "FILE")]
     cluster_secret_file: Option<PathBuf>,
 }
@@ -92,13 +100,23 @@ impl Serve {
             tls_key,
             cluster_listen,
             cluster_advertise,
+            cluster_name,
+            cluster_secret,
             cluster_secret_file,
         } = self;
         config.listen = listen.unwrap_or(config.listen);
         config.insecure |= insecure;
         config.cluster.listen = cluster_listen.unwrap_or(config.cluster.listen);
-        if cluster_advertise.is_some() {
-            config.cluster.advertise.clone_from(cluster_advertise);
+        for (option, key) in [
+            (cluster_advertise, &mut config.cluster.advertise),
+            (cluster_name, &mut config.cluster.name),
+        ] {
+            if option.is_some() {
+                key.clone_from(option);
+            }
+        }
+        if cluster_secret.is_some() {
+            config.cluster.secret.clone_from(cluster_secret);
         }
         for (option, key) in [
             (uds, &mut config.uds),
@@ -176,7 +194,8 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 
 fn announce(config: &Config, running: &Running) {
     let uds = config.uds.as_deref().unwrap_or(Path::new("")).display();
-    tracing::info!(addr = %running.addr(), %uds, tls = config.tls.cert.is_some(), "serving");
+    let internal = running.internal_addr().map(tracing::field::display);
+    tracing::info!(addr = %running.addr(), %uds, internal, tls = config.tls.cert.is_some(), "serving");
     if config.insecure && !config.listen.ip().to_canonical().is_loopback() {
         tracing::warn!("whoever reaches this address may read and change everything");
     }

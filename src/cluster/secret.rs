@@ -1,6 +1,7 @@
 //! What replicas know each other by. It is compared in constant time and never shown.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
@@ -64,6 +65,14 @@ impl Secret {
     /// Puts it into a request's metadata.
     pub(super) fn put(&self, metadata: &mut MetadataMap) {
         metadata.insert(KEY, self.sent());
+    }
+}
+
+impl FromStr for Secret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
     }
 }
 

@@ -87,7 +87,7 @@ impl Service {
         };
         let service = self.clone();
         self.live.tasks.spawn(async move {
-            let driven = service.driven(&ns, &id, membership.fence, beginning);
+            let driven = Box::pin(service.driven(&ns, &id, membership.fence, beginning));
             let driven = membership.over.run_until_cancelled(driven);
             // What the shutdown cuts off is carried on with by another replica, or after the next start.
             let _ = service.live.drain.run_until_cancelled(driven).await;

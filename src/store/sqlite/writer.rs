@@ -37,6 +37,10 @@ pub(super) struct Writer {
 }
 
 /// What the thread is asked to do.
+#[cfg_attr(
+    test,
+    expect(clippy::large_enum_variant, reason = "outside of tests there is one variant")
+)]
 enum Job {
     Commit(Pending),
     /// A test does something to the connection.
