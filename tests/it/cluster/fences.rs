@@ -6,9 +6,11 @@ use sessiond::pb::client::TurnStatus;
 use tonic::Code;
 
 use super::{Replica, pair};
+use crate::support::build::{entry, user};
 use crate::support::pb;
 use crate::support::{Failure, Wire, until};
 
+use sessiond::config::Config;
 use sessiond::domain::Time;
 use sessiond::store::Store as _;
 use sessiond::store::memory::Memory;
@@ -25,7 +27,11 @@ async fn attached_to(client: &crate::support::Client, engine: &str, replica: &st
 
 #[tokio::test]
 async fn a_replica_that_stood_still_writes_nothing_with_its_old_fence() {
-    let (_store, a, b) = pair().await;
+    let store = Memory::shared();
+    // Slow heartbeats: it is the lease that ends the attachment, not silence.
+    let slow = |config: &mut Config| config.engines.heartbeat_ms = 10_000;
+    let a = Replica::start_with(&store, "a", slow).await;
+    let b = Replica::start_with(&store, "b", slow).await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -168,4 +174,33 @@ async fn a_replica_that_stops_lets_go_of_everything() {
     stops.await.unwrap();
     let engine = Wire::attach(&at_b, "e").await;
     engine.opens("t").await;
+}
+
+#[tokio::test]
+async fn one_writer_wins_a_revision() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let session = at_a.blank().await;
+    for round in 0..20 {
+        let revision = at_a.session(&session).await.revision;
+        let request = |who: &str| pb::AppendEntriesRequest {
+            session_id: session.clone(),
+            entries: vec![entry(user(&format!("{who} {round}")))],
+            expected_revision: Some(revision),
+            ..Default::default()
+        };
+        let (here, there) = tokio::join!(
+            at_a.append_entries(request("a")),
+            at_b.append_entries(request("b"))
+        );
+        let lost = [&here, &there].map(|answer| answer.as_ref().err().map(Failure::of));
+        let lost: Vec<_> = lost.into_iter().flatten().collect();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        assert_eq!(
+            (lost[0].code, lost[0].reason.as_str()),
+            (Code::Aborted, "REVISION_MISMATCH")
+        );
+    }
+    assert_eq!(at_b.entries(&session).await.len(), 20);
 }

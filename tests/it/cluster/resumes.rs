@@ -197,3 +197,47 @@ async fn is_shared_out_among_engines_of_all_replicas() {
         "{listed:?}"
     );
 }
+
+#[tokio::test]
+async fn what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down() {
+    let (_store, a, b) = pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    let session = stored(&at_a, 250).await;
+    let started = at_a.resuming(on_engine(&session, "e")).await;
+    let begin = engine.begun().await;
+    engine.batch().await;
+    // The replica stands still, and never hears of this.
+    let _frozen = a.freeze().await;
+    engine.acks(&begin.seed_id, 100).await;
+    let mut engine = Wire::attach(&at_b, "e").await;
+    let again = engine.begun().await;
+    assert_eq!(again.seed_id, begin.seed_id);
+    assert_eq!(at_b.progress(&started.resume_id).await.items_written, 0);
+    engine.acks(&begin.seed_id, 100).await;
+    let mut had = 100;
+    while had < 250 {
+        let batch = engine.batch().await;
+        assert_eq!(batch.first_index, had);
+        had += batch.messages.len() as i64;
+    }
+    engine.acks(&begin.seed_id, 250).await;
+    assert_eq!(engine.committed().await, begin.seed_id);
+    let end = at_b.end_of(&started.resume_id).await;
+    assert_eq!((end.state(), end.items_written), (ResumeState::Ready, 250));
+}
+
+#[tokio::test]
+async fn those_asked_for_at_once_anywhere_end_in_one_thread() {
+    let (store, a, b) = pair().await;
+    let c = Replica::start(&store, "c").await;
+    let at_a = a.client().await;
+    let clients = [at_a.clone(), b.client_of(&at_a).await, c.client_of(&at_a).await];
+    let session = stored(&at_a, 6).await;
+    let resumes = clients.iter().map(|client| client.resumed(of_session(&session)));
+    let seen = futures_util::future::join_all(resumes).await;
+    let threads: Vec<_> = seen.iter().map(|seen| &seen.last().unwrap().thread_id).collect();
+    assert!(threads.iter().all(|thread| *thread == threads[0]), "{threads:?}");
+    assert_eq!(at_a.all_threads().await.len(), 1);
+}
