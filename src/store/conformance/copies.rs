@@ -112,6 +112,8 @@ async fn picture(desk: &Desk, store: &dyn Store) -> Picture {
     for engine in &mut picture.engines {
         Arc::make_mut(engine).detach_time = None;
     }
+    // Engines that are attached have left in a copy.
+    picture.attached.clear();
     picture
 }
 

@@ -52,7 +52,7 @@ async fn damaged_rows_keep_no_others_from_being_found() {
         "UPDATE entries SET body = CAST('other' AS BLOB) WHERE entry_id = 'mb'",
         "UPDATE entries SET tally = x'00' WHERE entry_id = 'mb'",
         "UPDATE entries SET flags = 99 WHERE entry_id = 'mb'",
-        "UPDATE entries SET body = 'text' WHERE entry_id = 'mb'",
+        "UPDATE entries SET entry_id = CAST(x'ff' AS TEXT) WHERE entry_id = 'mb'",
         "UPDATE sessions SET seq = -1 WHERE session_id = 'b'",
         "UPDATE sessions SET title = CAST(x'ff' AS TEXT) WHERE session_id = 'b'",
         "UPDATE sessions SET create_time = -1, session_id = CAST(x'ff' AS TEXT) WHERE session_id = 'b'",
