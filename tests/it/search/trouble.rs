@@ -113,6 +113,7 @@ async fn a_damaged_message_keeps_no_other_from_being_found() {
     client
         .holding((0..5).map(|at| named(&format!("m{at}"), user("word"))))
         .await;
+    client.indexed().await;
     server.kill();
     let database = rusqlite::Connection::open(server.data().join("sessiond.db")).unwrap();
     let damaged = database
