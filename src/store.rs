@@ -38,10 +38,14 @@ use crate::domain::{
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod hints;
 pub mod memory;
 mod observers;
+pub mod postgres;
 mod record;
+mod room;
 pub mod sqlite;
+mod stored;
 
 pub use observers::{Observer, Observers};
 
