@@ -104,14 +104,15 @@ impl Postgres {
         let identity = Uuid::from_slice(row.get(0)).unwrap_or_default();
         drop(client);
 
-        let (observers, hints) = (Arc::<Observers>::default(), Arc::default());
+        let observers = Arc::<Observers>::default();
         let shared = Arc::new(Shared {
             url: url.clone(),
             connector: connector.clone(),
             settings: options.writing(),
+            indexing: options.reading(),
             salt: Salt::of(identity),
             observers: observers.clone(),
-            hints: Arc::clone(&hints),
+            hints: Arc::default(),
             order: order::Order::default(),
         });
         let mut conns = Vec::new();
@@ -125,7 +126,7 @@ impl Postgres {
         let pool = Arc::new(pool);
         Ok(Self {
             lanes,
-            index: Index::new(pool.clone(), hints),
+            index: Index::new(shared, pool.clone()),
             pool,
             observers,
             ended: Mutex::new(ended),
@@ -400,6 +401,7 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.index.close().await;
         self.pool.close();
         self.lanes.close();
         // Nothing is ever sent: it ends when the last lane has dropped its end.

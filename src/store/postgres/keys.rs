@@ -194,6 +194,11 @@ impl Salt {
         }
     }
 
+    /// The lock of the replica that keeps the search index.
+    pub(super) fn of_index(self) -> i64 {
+        xxh3_64_with_seed(b"search index", self.0).cast_signed()
+    }
+
     /// The key of a log.
     pub(super) fn of_log(self, id: crate::domain::LogId) -> Key {
         self.key(Kind::Log, Hold::Alone, &[id.0.as_bytes()])

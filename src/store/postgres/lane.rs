@@ -72,6 +72,8 @@ pub(super) struct Shared {
     pub(super) url: Url,
     pub(super) connector: Connector,
     pub(super) settings: String,
+    /// What the connection that keeps the search index is set to.
+    pub(super) indexing: String,
     pub(super) salt: Salt,
     pub(super) observers: Arc<Observers>,
     pub(super) hints: Arc<Hints>,

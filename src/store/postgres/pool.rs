@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Closed;
 use super::conn::Conn;
-use super::fault::Fault;
 use super::tls::Connector;
 use super::url::Url;
 use crate::store::Error;
@@ -123,11 +122,6 @@ impl Reading {
                 .push(conn);
         }
         read.map_err(Error::from)
-    }
-
-    /// The same of what cannot fail for another reason than the database.
-    pub(super) async fn ended<T>(self, read: Result<T, Fault>) -> Result<T, Error> {
-        self.end(read).await
     }
 }
 
