@@ -21,6 +21,7 @@ mod history;
 mod json;
 mod keep;
 mod message;
+mod migrate;
 mod pick;
 mod progress;
 mod prune;
@@ -93,6 +94,7 @@ enum Command {
     Backup(keep::Backup),
     Verify(keep::Verify),
     Reindex(reindex::Reindex),
+    Migrate(migrate::Migrate),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -166,6 +168,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Backup(backup) => backup.run(screen),
             Command::Verify(verify) => verify.run(screen),
             Command::Reindex(reindex) => reindex.run(screen).await,
+            Command::Migrate(migrate) => migrate.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -13,6 +13,17 @@ impl Config {
         self.server.check()?;
         self.engines.check()?;
         within("store.readers", self.store.readers as u64, 1, 256)?;
+        within("store.lanes", self.store.lanes as u64, 1, 64)?;
+        within(
+            "store.statement_timeout_s",
+            self.store.statement_timeout_s,
+            1,
+            60 * 60,
+        )?;
+        if let Some(url) = &self.store.url {
+            url.parsed()
+                .map_err(|error| refused("store.url", error.to_string()))?;
+        }
         within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60)?;
         self.retention.check()?;
         if self.tls.cert.is_some() != self.tls.key.is_some() {

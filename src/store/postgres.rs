@@ -42,6 +42,7 @@ mod items;
 mod keys;
 mod lane;
 mod logs;
+mod news;
 mod open;
 mod order;
 mod past_heads;
@@ -65,6 +66,7 @@ use conn::Conn;
 use index::Index;
 use keys::Salt;
 use lane::{Lanes, Shared};
+use news::News;
 use pool::Pool;
 use tls::Connector;
 
@@ -105,6 +107,7 @@ impl Postgres {
         drop(client);
 
         let observers = Arc::<Observers>::default();
+        let (news, untold) = News::new();
         let shared = Arc::new(Shared {
             url: url.clone(),
             connector: connector.clone(),
@@ -114,6 +117,7 @@ impl Postgres {
             observers: observers.clone(),
             hints: Arc::default(),
             order: order::Order::default(),
+            news,
         });
         let mut conns = Vec::new();
         for _ in 0..options.lanes.max(1) {
@@ -124,6 +128,7 @@ impl Postgres {
         let lanes = Lanes::start(conns, &shared, &alive);
         let pool = Pool::new(url.clone(), connector, options.reading(), options.readers);
         let pool = Arc::new(pool);
+        tokio::spawn(untold.run(shared.clone(), pool.clone()));
         Ok(Self {
             lanes,
             index: Index::new(shared, pool.clone()),
@@ -160,6 +165,13 @@ macro_rules! state {
         let read = $read(&reading $(, $value)*).await;
         reading.end(read).await
     }};
+}
+
+impl Drop for Postgres {
+    /// Ends what listens; the lanes end when they have finished what was taken.
+    fn drop(&mut self) {
+        self.pool.close();
+    }
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@
 //! in only if their log is still where they begin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
@@ -72,6 +73,9 @@ pub(super) const STATEMENTS: &[&str] = &[
     sharers::TITLE,
 ];
 
+/// How long a replica that does not keep the index waits before it asks again whether it may.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 const KEEP: &str = "SELECT pg_try_advisory_lock($1)";
 const LEAVE: &str = "SELECT pg_advisory_unlock_all()";
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
@@ -124,6 +128,7 @@ impl Index {
     async fn lacking(&self, keeper: &mut Keeper, bound: Bound) -> Result<Lack, Fault> {
         self.keep(keeper).await?;
         let Some(conn) = keeper.conn.as_ref().filter(|_| keeper.keeps) else {
+            self.look_again();
             return Ok(Lack {
                 logs: Vec::new(),
                 more: More::Done,
@@ -186,6 +191,17 @@ impl Index {
             Reach::Until(time) => Reach::Until(time.max(state.through)),
         };
         Ok(Found { page, reach })
+    }
+
+    /// Whoever keeps the index may leave: this replica asks again, a little later.
+    fn look_again(&self) {
+        let (pool, hints) = (self.pool.clone(), self.shared.hints.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(ASKS_AGAIN_AFTER) => hints.wake(),
+                () = pool.closed() => {}
+            }
+        });
     }
 
     /// Lets another replica keep the index.

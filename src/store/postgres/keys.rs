@@ -56,7 +56,7 @@ use super::columns::Columns;
 use super::conn::Conn;
 use super::fault::Fault;
 use crate::domain::proposal::EngineCommand;
-use crate::domain::{Command, Effect, Namespace, Need, Proposal};
+use crate::domain::{Command, Effect, Namespace, Need, Proposal, ResumeId, SessionId, ThreadId};
 
 pub(super) const STATEMENTS: &[&str] = &[WAIT, TRY];
 
@@ -192,6 +192,26 @@ impl Salt {
             } => self.named(Kind::Session, Hold::Alone, namespace, session.as_str(), keys),
             _ => {}
         }
+    }
+
+    /// The hash of a session's key.
+    pub(super) fn of_session(self, ns: &Namespace, id: &SessionId) -> i64 {
+        self.hash_of(Kind::Session, ns, id.as_str())
+    }
+
+    /// The hash of a thread's key.
+    pub(super) fn of_thread(self, ns: &Namespace, id: &ThreadId) -> i64 {
+        self.hash_of(Kind::Thread, ns, id.as_str())
+    }
+
+    /// The hash of a resume's key.
+    pub(super) fn of_resume(self, ns: &Namespace, id: &ResumeId) -> i64 {
+        self.hash_of(Kind::Resume, ns, id.as_str())
+    }
+
+    fn hash_of(self, kind: Kind, ns: &Namespace, name: &str) -> i64 {
+        let parts = [ns.as_str().as_bytes(), name.as_bytes()];
+        self.key(kind, Hold::Alone, &parts).hash
     }
 
     /// The lock of the replica that keeps the search index.

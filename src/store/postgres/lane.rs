@@ -18,6 +18,7 @@ use super::conn::Conn;
 use super::fault::{Fault, Said};
 use super::index::Hints;
 use super::keys::{Key, Salt};
+use super::news::News;
 use super::order::Order;
 use super::tls::Connector;
 use super::url::Url;
@@ -78,6 +79,7 @@ pub(super) struct Shared {
     pub(super) observers: Arc<Observers>,
     pub(super) hints: Arc<Hints>,
     pub(super) order: Order,
+    pub(super) news: News,
 }
 
 /// A proposal that waits for its answer.

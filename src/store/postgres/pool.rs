@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::Closed;
 use super::conn::Conn;
@@ -23,6 +24,7 @@ pub(super) struct Pool {
     settings: String,
     permits: Arc<Semaphore>,
     free: Arc<Mutex<Vec<Conn>>>,
+    ends: CancellationToken,
 }
 
 /// A connection that was lent.
@@ -53,6 +55,7 @@ impl Pool {
             settings,
             permits: Arc::new(Semaphore::new(size.max(1))),
             free: Arc::default(),
+            ends: CancellationToken::new(),
         }
     }
 
@@ -86,7 +89,18 @@ impl Pool {
     /// Takes no more.
     pub(super) fn close(&self) {
         self.permits.close();
+        self.ends.cancel();
         self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether it takes no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.permits.is_closed()
+    }
+
+    /// Waits until it takes no more.
+    pub(super) async fn closed(&self) {
+        self.ends.cancelled().await;
     }
 
     fn kept(&self) -> Option<Conn> {

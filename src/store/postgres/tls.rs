@@ -1,5 +1,6 @@
 //! Encryption of the connections to the database, with the provider that the server has as well.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,11 +10,15 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::Client;
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Said, failed};
 use super::url::{Trust, Url};
+
+/// Notifications that wait to be read.
+const HEARD_MAX: usize = 1_000;
 
 /// Makes connections.
 #[derive(Clone)]
@@ -73,6 +78,33 @@ impl Connector {
             }
         });
         Ok(client)
+    }
+
+    /// A connection that listens to a channel, and what it hears there until it ends.
+    pub(super) async fn listen(
+        &self,
+        url: &Url,
+        channel: &str,
+    ) -> Result<(Client, mpsc::Receiver<String>), Fault> {
+        let config = url.config(&self.application);
+        let connected = config.connect(self.tls.clone()).await;
+        let (client, mut connection) = connected.map_err(failed("connecting to PostgreSQL"))?;
+        let (heard, payloads) = mpsc::channel(HEARD_MAX);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notification) = message
+                    && heard.send(notification.payload().to_owned()).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let listen = format!("LISTEN \"{channel}\"");
+        client
+            .batch_execute(&listen)
+            .await
+            .map_err(failed("listening to replicas"))?;
+        Ok((client, payloads))
     }
 
     /// What encrypts, for a request to cancel a statement.

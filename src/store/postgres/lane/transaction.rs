@@ -360,6 +360,7 @@ impl Transaction<'_> {
         for seat in &self.seats {
             if let State::Answered(Ok(committed)) = &seat.state {
                 self.shared.observers.tell(&committed.changes);
+                self.shared.news.tell(&committed.changes);
             }
         }
         drop(turn);
