@@ -140,6 +140,7 @@ fn the_documented_file_holds_every_key_with_its_default() {
     ] {
         *path = Some(PathBuf::new());
     }
+    full.store.url = Some(StoreUrl::default());
     let keys = |table: &toml::Table| -> Vec<String> {
         let within = |(key, value): (&String, &toml::Value)| match value {
             toml::Value::Table(table) => table.keys().map(|inner| format!("{key}.{inner}")).collect(),
@@ -151,4 +152,20 @@ fn the_documented_file_holds_every_key_with_its_default() {
         keys(&whole),
         keys(&toml::Table::try_from(&full).expect("a table"))
     );
+}
+
+#[test]
+fn a_store_is_named_by_its_url_and_its_password_shown_nowhere() {
+    let url = "postgres://me:s3cret@db.example/talks";
+    let config = load("", &[("SESSIOND_STORE", url)], |_| ()).expect("a configuration");
+    let shown = format!("{config:?}");
+    assert!(
+        shown.contains("postgres://db.example/talks") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+    for wrong in ["mysql://me:s3cret@db/talks", "postgres://me:s3cret@db:x/talks"] {
+        let error = load("", &[("SESSIOND_STORE", wrong)], |_| ()).expect_err("refused");
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("store.url") && !told.contains("s3cret"), "{told}");
+    }
 }
