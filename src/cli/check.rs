@@ -105,7 +105,7 @@ impl Check {
         }
         match errors {
             0 => Ok(()),
-            count => Err(Error::Unfit { count }),
+            _ => Err(Error::Unfit),
         }
     }
 }
