@@ -6,6 +6,7 @@
 //! in only if their log is still where they begin.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -86,6 +87,8 @@ pub(super) struct Index {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
     keeper: Mutex<Keeper>,
+    /// Whether this replica, which does not keep the index, will ask again.
+    asks_again: Arc<AtomicBool>,
 }
 
 /// What keeps the index, if this replica does.
@@ -110,6 +113,7 @@ impl Index {
             shared,
             pool,
             keeper: Mutex::default(),
+            asks_again: Arc::default(),
         }
     }
 
@@ -195,10 +199,17 @@ impl Index {
 
     /// Whoever keeps the index may leave: this replica asks again, a little later.
     fn look_again(&self) {
+        if self.asks_again.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (pool, hints) = (self.pool.clone(), self.shared.hints.clone());
+        let asks_again = self.asks_again.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(ASKS_AGAIN_AFTER) => hints.wake(),
+                () = tokio::time::sleep(ASKS_AGAIN_AFTER) => {
+                    asks_again.store(false, Ordering::Release);
+                    hints.wake();
+                }
                 () = pool.closed() => {}
             }
         });

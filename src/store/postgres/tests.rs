@@ -128,4 +128,7 @@ impl Backend for InSchema {
     }
 }
 
+mod opening;
+mod replicas;
+
 conformance!(suite, InSchema::new().await);

@@ -349,7 +349,9 @@ impl Transaction<'_> {
             self.conn.batch(operation, "COMMIT").await?;
             return Ok(self.answered());
         }
-        let turn = self.shared.order.take(self.held.hashes());
+        // Not what is held: where that is a whole namespace, it is these keys that others have.
+        let keys = self.seats.iter().flat_map(|seat| &seat.keys);
+        let turn = self.shared.order.take(keys.filter_map(Key::alone).collect());
         let committed = self.conn.batch(operation, "COMMIT").await;
         committed.map_err(Stop::Commit)?;
         turn.comes().await;
