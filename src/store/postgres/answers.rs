@@ -16,6 +16,9 @@ use crate::store::batch::{ROUNDS_MAX, open_needs};
 /// What came of a need.
 pub(super) type Answered = Result<Answer, Fault>;
 
+/// What came of some needs, by their places.
+type Placed = Result<Vec<(usize, Answered)>, Fault>;
+
 /// Needs of one kind, with their places among all.
 struct Group<N> {
     places: Vec<usize>,
@@ -42,7 +45,7 @@ impl<N: Clone + Eq + Hash> Group<N> {
         self,
         found: Result<HashMap<N, Result<T, Fault>>, Fault>,
         answer: impl Fn(Option<T>) -> Answer,
-    ) -> Result<Vec<(usize, Answered)>, Fault> {
+    ) -> Placed {
         let mut found = found?;
         let named = self.places.into_iter().zip(self.names);
         Ok(named
@@ -60,7 +63,7 @@ pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>
         Group::default(),
         Group::default(),
     );
-    let mut asking: Vec<Asking<'_, Result<Vec<(usize, Answered)>, Fault>>> = Vec::new();
+    let mut asking: Vec<Asking<'_, Placed>> = Vec::new();
     for (place, need) in needs.iter().enumerate() {
         match need {
             Need::Receipt(ns, id) => of_receipts.push(place, (ns.clone(), id.clone())),

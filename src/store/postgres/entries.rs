@@ -364,10 +364,8 @@ pub(super) async fn entry(conn: &Conn, log: LogId, seq: Seq) -> Result<Option<En
     }
 }
 
-const AT: &str = concat!(
-    "SELECT e.log, e.seq, entry_id, kind, flags, create_time, preview, tally, digest, body \
-     FROM unnest($1::bytea[], $2::bigint[]) AS k (log, seq) JOIN entries AS e ON e.log = k.log AND e.seq = k.seq"
-);
+const AT: &str = "SELECT e.log, e.seq, entry_id, kind, flags, create_time, preview, tally, digest, body \
+    FROM unnest($1::bytea[], $2::bigint[]) AS k (log, seq) JOIN entries AS e ON e.log = k.log AND e.seq = k.seq";
 
 /// An entry as it was found.
 pub(super) type Found = ((LogId, Seq), Result<Entry, Fault>);

@@ -78,6 +78,10 @@ impl From<tokio_postgres::Error> for Said {
 
 impl Fault {
     /// A row that is not as it was written.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is what a reader has failed with"
+    )]
     pub(super) fn damaged(row: impl Into<String>, damage: Damage) -> Self {
         Self::Damaged {
             row: row.into(),

@@ -6,7 +6,8 @@
 //! in only if their log is still where they begin.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 
@@ -76,6 +77,9 @@ pub(super) const STATEMENTS: &[&str] = &[
 /// How long a replica that does not keep the index waits before it asks again whether it may.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often whoever keeps the index looks at everything: what replicas tell each other may be lost.
+const LOOKS_EVERY: Duration = Duration::from_secs(60);
+
 const KEEP: &str = "SELECT pg_try_advisory_lock($1)";
 const LEAVE: &str = "SELECT pg_advisory_unlock_all()";
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
@@ -86,6 +90,8 @@ pub(super) struct Index {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
     keeper: Mutex<Keeper>,
+    /// Whether a further look is on its way.
+    asks_again: Arc<AtomicBool>,
 }
 
 /// What keeps the index, if this replica does.
@@ -93,6 +99,8 @@ pub(super) struct Index {
 struct Keeper {
     conn: Option<Conn>,
     keeps: bool,
+    /// When everything was looked at.
+    looked: Option<Instant>,
     todo: Todo,
 }
 
@@ -110,6 +118,7 @@ impl Index {
             shared,
             pool,
             keeper: Mutex::default(),
+            asks_again: Arc::default(),
         }
     }
 
@@ -128,12 +137,18 @@ impl Index {
     async fn lacking(&self, keeper: &mut Keeper, bound: Bound) -> Result<Lack, Fault> {
         self.keep(keeper).await?;
         let Some(conn) = keeper.conn.as_ref().filter(|_| keeper.keeps) else {
-            self.look_again();
+            self.look_again(ASKS_AGAIN_AFTER);
             return Ok(Lack {
                 logs: Vec::new(),
                 more: More::Done,
             });
         };
+        self.look_again(LOOKS_EVERY);
+        if keeper.looked.is_none_or(|looked| looked.elapsed() >= LOOKS_EVERY) {
+            // What another replica has told may have been lost.
+            self.shared.hints.everything(state(conn).await?.through);
+            keeper.looked = Some(Instant::now());
+        }
         keeper.todo.take(self.shared.hints.take());
         prune::prune(conn, &mut keeper.todo).await?;
         let lack = lack::lack(conn, &mut keeper.todo, bound).await?;
@@ -193,12 +208,19 @@ impl Index {
         Ok(Found { page, reach })
     }
 
-    /// Whoever keeps the index may leave: this replica asks again, a little later.
-    fn look_again(&self) {
+    /// Has the indexer look again, a while later: whoever keeps the index may have left, or something was not heard.
+    fn look_again(&self, after: Duration) {
+        if self.asks_again.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (pool, hints) = (self.pool.clone(), self.shared.hints.clone());
+        let asks_again = self.asks_again.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(ASKS_AGAIN_AFTER) => hints.wake(),
+                () = tokio::time::sleep(after) => {
+                    asks_again.store(false, Ordering::Release);
+                    hints.wake();
+                }
                 () = pool.closed() => {}
             }
         });
@@ -242,6 +264,7 @@ impl Index {
             conn.batch(operation, &anew).await?;
         }
         shared.hints.everything(through);
+        keeper.looked = Some(Instant::now());
         keeper.keeps = true;
         Ok(())
     }

@@ -98,6 +98,13 @@ enum Kind {
     Log,
 }
 
+impl Key {
+    /// Its hash, if it is held alone.
+    pub(super) fn alone(&self) -> Option<i64> {
+        (self.hold == Hold::Alone).then_some(self.hash)
+    }
+}
+
 impl Salt {
     pub(super) fn of(identity: Uuid) -> Self {
         let (high, low) = identity.as_u64_pair();
@@ -273,12 +280,6 @@ impl Held {
     /// These are held from now on.
     pub(super) fn extend(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.keys.extend(keys);
-    }
-
-    /// Their hashes.
-    pub(super) fn hashes(&self) -> BTreeSet<i64> {
-        let keys = self.keys.iter().filter(|key| key.hold == Hold::Alone);
-        keys.map(|key| key.hash).collect()
     }
 
     fn has(&self, key: &Key) -> bool {

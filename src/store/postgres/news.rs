@@ -2,8 +2,8 @@
 //!
 //! A notification only wakes: it may come late, twice or never. It goes out after the commit, on a connection of its own:
 //! within the transaction PostgreSQL would let no two such commits go to disk together. What a lost one leaves untold is
-//! found by whoever looks again: a watcher by its slow poll, the keeper of the search index by its look at everything
-//! when the connection was lost.
+//! found by whoever looks again: a watcher by its slow poll, the keeper of the search index by its look at everything,
+//! every minute and when the connection was lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -91,7 +91,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             lanes: 3,
-            readers: 8,
+            readers: 4,
             statement_timeout: Duration::from_secs(30),
             migrate: Migrate::Yes,
             replica: std::process::id().to_string(),

@@ -134,4 +134,7 @@ impl Backend for InSchema {
     }
 }
 
+mod opening;
+mod replicas;
+
 conformance!(suite, InSchema::new().await);

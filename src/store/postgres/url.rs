@@ -3,9 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+
+/// How long a connection may be silent before the server is asked whether it is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long what was sent may stay without an acknowledgement.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Where a database is and how it is reached.
 #[derive(Clone)]
@@ -105,6 +112,11 @@ impl Url {
         let mut config = self.config.clone();
         config.application_name(application);
         config.connect_timeout(super::CONNECT_TIMEOUT);
+        // A server that is gone without a word is noticed.
+        config.keepalives_idle(KEEPALIVE_AFTER);
+        config.keepalives_interval(KEEPALIVE_AFTER / 2);
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(SILENCE_MAX);
         config
     }
 

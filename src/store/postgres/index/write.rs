@@ -67,8 +67,8 @@ async fn advance(conn: &Conn, indexed: &Indexed) -> Result<u64, Fault> {
 /// Writes rows in the order of their times, and says how far one lies after the place it wants, at most.
 async fn insert(conn: &Conn, ns: &Namespace, rows: &[Taken<'_>]) -> Result<i64, Fault> {
     let places = places(conn, ns, rows).await?;
-    let (mut at, mut logs, mut seqs, mut times): (Vec<i64>, Vec<&[u8]>, Vec<i64>, Vec<i64>) =
-        Default::default();
+    let (mut at, mut seqs, mut times): (Vec<i64>, Vec<i64>, Vec<i64>) = Default::default();
+    let mut logs: Vec<&[u8]> = Vec::new();
     let (mut words, mut found): (Vec<&str>, Vec<String>) = Default::default();
     let mut spread = 0;
     for ((indexed, row), place) in rows.iter().zip(places) {

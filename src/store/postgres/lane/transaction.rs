@@ -83,7 +83,7 @@ enum State {
     Open,
     /// Others have a key that it needs.
     Out,
-    Answered(Result<Committed, Error>),
+    Answered(Box<Result<Committed, Error>>),
 }
 
 impl Seat {
@@ -227,7 +227,7 @@ impl Transaction<'_> {
             Err(fault) => {
                 let error = Error::from(fault);
                 for at in askers {
-                    self.seats[at].state = State::Answered(Err(again(&error)));
+                    self.seats[at].state = State::Answered(Box::new(Err(again(&error))));
                 }
                 return;
             }
@@ -268,7 +268,7 @@ impl Transaction<'_> {
         let decision = match decide(&self.facts, &pending.proposal, pending.now) {
             Ok(decision) => decision,
             Err(refusal) => {
-                self.seats[at].state = State::Answered(Err(refusal.into()));
+                self.seats[at].state = State::Answered(Box::new(Err(refusal.into())));
                 return Ok(());
             }
         };
@@ -285,7 +285,7 @@ impl Transaction<'_> {
         }
         self.effects.extend(effects);
         self.effects.extend(loose);
-        self.seats[at].state = State::Answered(Ok(committed));
+        self.seats[at].state = State::Answered(Box::new(Ok(committed)));
         Ok(())
     }
 
@@ -349,7 +349,9 @@ impl Transaction<'_> {
             self.conn.batch(operation, "COMMIT").await?;
             return Ok(self.answered());
         }
-        let turn = self.shared.order.take(self.held.hashes());
+        // Not what is held: where that is a whole namespace, it is these keys that others have.
+        let keys = self.seats.iter().flat_map(|seat| &seat.keys);
+        let turn = self.shared.order.take(keys.filter_map(Key::alone).collect());
         let committed = self.conn.batch(operation, "COMMIT").await;
         committed.map_err(Stop::Commit)?;
         turn.comes().await;
@@ -358,7 +360,9 @@ impl Transaction<'_> {
             self.shared.hints.note(written, self.lost.iter().copied(), oldest);
         }
         for seat in &self.seats {
-            if let State::Answered(Ok(committed)) = &seat.state {
+            if let State::Answered(answer) = &seat.state
+                && let Ok(committed) = &**answer
+            {
                 self.shared.observers.tell(&committed.changes);
                 self.shared.news.tell(&committed.changes);
             }
@@ -370,7 +374,7 @@ impl Transaction<'_> {
     fn answered(self) -> Stored {
         let answer = |seat: Seat| match seat.state {
             State::Open | State::Out => None,
-            State::Answered(answer) => Some(answer),
+            State::Answered(answer) => Some(*answer),
         };
         Stored {
             answers: self.seats.into_iter().map(answer).collect(),
