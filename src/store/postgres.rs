@@ -27,7 +27,7 @@ use crate::domain::{
     Turn, TurnId,
 };
 use crate::store::survey::{Key, Stretch, Survey};
-use crate::store::{Child, Chore, Committed, Error, Lack, Observer, Observers, Store};
+use crate::store::{Child, Chore, Committed, Error, Lack, Members, Observer, Observers, Store};
 
 mod answers;
 mod chores;
@@ -50,6 +50,7 @@ mod order;
 mod past_heads;
 mod pool;
 mod receipts;
+mod replicas;
 mod resumes;
 mod schema;
 mod sessions;
@@ -200,6 +201,10 @@ impl Store for Postgres {
         self.observers.add(observer);
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn receipt(&self, ns: &Namespace, id: &RequestId) -> Result<Option<Receipt>, Error> {
         one!(self, "reading a receipt", receipts::receipt, ns, id)
     }
@@ -308,6 +313,30 @@ impl Store for Postgres {
         rows: usize,
     ) -> Result<Vec<Arc<Engine>>, Error> {
         state!(self, "listing engines", engines::engines, after, rows)
+    }
+
+    async fn attached(
+        &self,
+        ns: &Namespace,
+        after: Option<&EngineId>,
+        rows: usize,
+    ) -> Result<Vec<Arc<Engine>>, Error> {
+        one!(
+            self,
+            "listing attached engines",
+            engines::attached,
+            ns,
+            after,
+            rows
+        )
+    }
+
+    async fn members(&self, now: Time) -> Result<Members, Error> {
+        let (replicas, clock) = one!(self, "listing replicas", replicas::replicas)?;
+        Ok(Members {
+            replicas,
+            clock: clock.unwrap_or(now),
+        })
     }
 
     async fn threads_held(&self, ns: &Namespace, engine: &EngineId, epoch: u64) -> Result<u64, Error> {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::conn::{Asking, Conn, in_order};
 use super::fault::Fault;
-use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{
+    copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
+};
 use crate::domain::facts::Answer;
 use crate::domain::{Decision, Facts, Namespace, Need, Outcome, Proposal, Time, decide};
 use crate::store::Error;
@@ -80,6 +82,7 @@ pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>
             | Need::Items(..)
             | Need::Epoch(_)
             | Need::Engine(..)
+            | Need::Replica(_)
             | Need::Resume(..)
             | Need::OpenResume(..)
             | Need::PastHead(..) => asking.push(Box::pin(async move {
@@ -138,6 +141,10 @@ async fn one(conn: &Conn, need: &Need) -> Answered {
         Need::Items(journal, turn, ids) => Answer::Items(items::marks(conn, *journal, turn, ids).await?),
         Need::Epoch(ns) => Answer::Epoch(engines::epoch(conn, ns).await?),
         Need::Engine(ns, id) => Answer::Engine(engines::engine(conn, ns, id).await?),
+        Need::Replica(id) => {
+            let (replica, clock) = replicas::replica(conn, id).await?;
+            Answer::Replica { replica, clock }
+        }
         Need::Resume(ns, id) => Answer::Resume(resumes::resume(conn, ns, id).await?),
         Need::OpenResume(ns, session) => Answer::Resume(resumes::open(conn, ns, session).await?),
         Need::PastHead(ns, session, revision) => {
@@ -203,6 +210,7 @@ fn name(need: &Need) -> Option<(u8, String, String)> {
         Need::Engine(ns, id) => named(4, ns, id.as_str()),
         Need::OpenResume(ns, id) => named(5, ns, id.as_str()),
         Need::Resume(ns, id) => named(6, ns, id.as_str()),
+        Need::Replica(id) => Some((7, String::new(), id.to_string())),
         Need::Family(..)
         | Need::Imported(..)
         | Need::HighestFork(..)

@@ -15,8 +15,8 @@ use super::fault::{Fault, Said, failed};
 use super::tls::Connector;
 use super::url::Url;
 use super::{
-    chores, copies, engines, entries, index, items, keys, logs, past_heads, receipts, resumes, sessions,
-    threads,
+    chores, copies, engines, entries, index, items, keys, logs, past_heads, receipts, replicas, resumes,
+    sessions, threads,
 };
 
 /// Values of a statement.
@@ -26,7 +26,7 @@ pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
 pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What every connection prepares.
-const STATEMENTS: [&[&str]; 13] = [
+const STATEMENTS: [&[&str]; 14] = [
     keys::STATEMENTS,
     sessions::STATEMENTS,
     threads::STATEMENTS,
@@ -35,6 +35,7 @@ const STATEMENTS: [&[&str]; 13] = [
     entries::STATEMENTS,
     items::STATEMENTS,
     engines::STATEMENTS,
+    replicas::STATEMENTS,
     resumes::STATEMENTS,
     receipts::STATEMENTS,
     past_heads::STATEMENTS,

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use super::conn::{Asking, Conn, in_order};
 use super::fault::Fault;
-use super::{copies, engines, entries, items, logs, past_heads, receipts, resumes, sessions, threads};
+use super::{
+    copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
+};
 use crate::domain::path::Span;
 use crate::domain::turn::Status;
 use crate::domain::{
-    Effect, Engine, EngineId, Entry, Item, Log, LogId, Namespace, PastHead, Receipt, RequestId, Resume,
-    Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Turn, TurnId,
+    Effect, Engine, EngineId, Entry, Item, Log, LogId, Namespace, PastHead, Receipt, Replica, ReplicaId,
+    RequestId, Resume, Revision, Seq, Session, SessionId, Thread, ThreadId, Time, Turn, TurnId,
 };
 use crate::store::stored::{Change, Stored};
 
@@ -40,6 +42,8 @@ enum Write<'e> {
     Epoch(&'e Namespace, u64),
     Engine(&'e Engine),
     RemoveEngine(&'e Namespace, &'e EngineId),
+    Replica(&'e Replica),
+    RemoveReplica(&'e ReplicaId),
     Resume(&'e Resume),
     DropResumes(Time),
     Turn(&'e Turn),
@@ -179,6 +183,8 @@ impl<'e> Writes<'e> {
             Effect::PutEpoch(ns, epoch) => drop(self.push(Write::Epoch(ns, *epoch))),
             Effect::PutEngine(engine) => drop(self.push(Write::Engine(engine))),
             Effect::RemoveEngine(ns, id) => drop(self.push(Write::RemoveEngine(ns, id))),
+            Effect::PutReplica(replica) => drop(self.push(Write::Replica(replica))),
+            Effect::RemoveReplica(id) => drop(self.push(Write::RemoveReplica(id))),
             Effect::PutResume(resume) => drop(self.push(Write::Resume(resume))),
             Effect::DropResumes { before } => self.part(Write::DropResumes(*before)),
             Effect::PutTurn(turn) => drop(self.push(Write::Turn(turn))),
@@ -254,6 +260,8 @@ fn ask<'a>(conn: &'a Conn, write: &'a Write<'_>, asking: &mut Vec<Asking<'a, Res
         Write::Epoch(ns, epoch) => asking.push(Box::pin(engines::put_epoch(conn, ns, *epoch))),
         Write::Engine(engine) => asking.push(Box::pin(engines::put(conn, engine))),
         Write::RemoveEngine(ns, id) => asking.push(Box::pin(engines::remove(conn, ns, id))),
+        Write::Replica(replica) => asking.push(Box::pin(replicas::put(conn, replica))),
+        Write::RemoveReplica(id) => asking.push(Box::pin(replicas::remove(conn, id))),
         Write::Resume(resume) => asking.push(Box::pin(resumes::put(conn, resume))),
         Write::DropResumes(before) => asking.push(Box::pin(resumes::drop_before(conn, *before))),
         Write::Turn(turn) => asking.push(Box::pin(items::put_turn(conn, turn))),

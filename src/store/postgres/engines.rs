@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::Row;
+
 use super::columns::Columns;
 use super::conn::Conn;
 use super::fault::Fault;
 use crate::domain::{Engine, EngineId, Namespace};
 use crate::store::record::{Damage, EngineRow, column, number};
 
-pub(super) const STATEMENTS: &[&str] = &[ONE, AFTER, HELD, EPOCH, PUT_EPOCH, PUT, REMOVE];
+pub(super) const STATEMENTS: &[&str] = &[ONE, AFTER, ATTACHED, HELD, EPOCH, PUT_EPOCH, PUT, REMOVE];
 
 macro_rules! columns {
     () => {
-        "namespace, engine_id, epoch, profile, attach_time, detach_time"
+        "namespace, engine_id, epoch, profile, attach_time, detach_time, replica, incarnation"
     };
 }
+
+/// The columns of [`read`], in its order.
+pub(super) const COLUMNS: &str = columns!();
 
 const ONE: &str = concat!(
     "SELECT ",
@@ -50,22 +55,61 @@ pub(super) async fn engines(
     loop {
         let limit = column((rows - engines.len()) as u64);
         let found = conn.rows("listing engines", AFTER, &[&ns, &id, &limit]).await?;
-        for row in &found {
+        take(&found, &mut engines)?;
+        if let Some(row) = found.last() {
             let columns = Columns(row);
             columns.text(0).unwrap_or_default().clone_into(&mut ns);
             columns.text(1).unwrap_or_default().clone_into(&mut id);
-            match read(columns) {
-                Ok(engine) => engines.push(Arc::new(engine)),
-                Err(Fault::Damaged { row, reason }) => {
-                    tracing::error!(row, reason, "a damaged row is left out of a list");
-                }
-                Err(fault @ Fault::Database { .. }) => return Err(fault),
-            }
         }
         if engines.len() >= rows || column(found.len() as u64) < limit {
             return Ok(engines);
         }
     }
+}
+
+const ATTACHED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM engines WHERE namespace = $1 AND engine_id > $2 AND detach_time IS NULL ORDER BY engine_id LIMIT $3"
+);
+
+/// At most `rows` engines of a namespace that are attached, by id after `after`; a damaged one is left out.
+pub(super) async fn attached(
+    conn: &Conn,
+    ns: &Namespace,
+    after: Option<&EngineId>,
+    rows: usize,
+) -> Result<Vec<Arc<Engine>>, Fault> {
+    // Nothing sorts before the empty text, and no id is empty.
+    let mut id = after.map_or(String::new(), ToString::to_string);
+    let mut engines = Vec::new();
+    loop {
+        let limit = column((rows - engines.len()) as u64);
+        let found = conn
+            .rows("listing attached engines", ATTACHED, &[&ns.as_str(), &id, &limit])
+            .await?;
+        take(&found, &mut engines)?;
+        if engines.len() >= rows || column(found.len() as u64) < limit {
+            return Ok(engines);
+        }
+        if let Some(row) = found.last() {
+            Columns(row).text(1).unwrap_or_default().clone_into(&mut id);
+        }
+    }
+}
+
+/// Adds the engines of these rows; a damaged one is left out.
+fn take(rows: &[Row], engines: &mut Vec<Arc<Engine>>) -> Result<(), Fault> {
+    for row in rows {
+        match read(Columns(row)) {
+            Ok(engine) => engines.push(Arc::new(engine)),
+            Err(Fault::Damaged { row, reason }) => {
+                tracing::error!(row, reason, "a damaged row is left out of a list");
+            }
+            Err(fault @ Fault::Database { .. }) => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 const HELD: &str = "SELECT count(*) FROM threads WHERE namespace = $1 AND engine = $2 AND epoch = $3";
@@ -106,9 +150,13 @@ pub(super) async fn put_epoch(conn: &Conn, ns: &Namespace, epoch: u64) -> Result
         .map(drop)
 }
 
-const PUT: &str = "INSERT INTO engines (namespace, engine_id, epoch, profile, attach_time, detach_time) \
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (namespace, engine_id) DO UPDATE SET epoch = excluded.epoch, \
-        profile = excluded.profile, attach_time = excluded.attach_time, detach_time = excluded.detach_time";
+const PUT: &str = concat!(
+    "INSERT INTO engines (",
+    columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (namespace, engine_id) DO UPDATE SET \
+        epoch = excluded.epoch, profile = excluded.profile, attach_time = excluded.attach_time, \
+        detach_time = excluded.detach_time, replica = excluded.replica, incarnation = excluded.incarnation"
+);
 
 /// Writes an engine.
 pub(super) async fn put(conn: &Conn, engine: &Engine) -> Result<(), Fault> {
@@ -123,6 +171,8 @@ pub(super) async fn put(conn: &Conn, engine: &Engine) -> Result<(), Fault> {
             &&*row.profile,
             &row.attach_time,
             &row.detach_time,
+            &row.replica,
+            &row.incarnation,
         ],
     )
     .await
@@ -148,6 +198,8 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Engine, Fault> {
             profile: columns.text(3)?.into(),
             attach_time: columns.integer(4)?,
             detach_time: columns.maybe_integer(5)?,
+            replica: columns.maybe_text(6)?,
+            incarnation: columns.maybe_integer(7)?,
         })
     };
     row().and_then(Engine::try_from).map_err(|damage| {

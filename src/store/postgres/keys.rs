@@ -22,6 +22,7 @@
 //! | Thread, Turn, Items | thread | turns and items are written by commands that read their thread; those of a journal that no thread names are nobody's |
 //! | Epoch | epoch | an attachment and a seat without an engine, which read it |
 //! | Engine | engine, shared | attach, detach and forget hold it alone; all others read it |
+//! | Replica | replica, shared | join, renew, leave and expire hold it alone; what a fence guards reads it, so a lease does not end under a write that it lets through |
 //! | Resume | resume | every command that writes one reads it, or finds it as a session's open one |
 //! | OpenResume | session, and the resume that is found | one is opened by a command that reads the session; it ends by its own key, which whoever has found it holds as well. It is read again after that |
 //! | PastHead | session | heads are left by commands that read the session; whoever drops them takes the session's key for that |
@@ -95,6 +96,7 @@ enum Kind {
     Resume,
     Epoch,
     Engine,
+    Replica,
     Log,
 }
 
@@ -162,6 +164,11 @@ impl Salt {
                     Hold::Shared
                 };
                 self.named(Kind::Engine, hold, ns, id.as_str(), keys);
+            }
+            Need::Replica(id) => {
+                let is_its_own = matches!(proposal.command, Command::Replica(_));
+                let hold = if is_its_own { alone } else { Hold::Shared };
+                keys.insert(self.key(Kind::Replica, hold, &[id.as_str().as_bytes()]));
             }
             Need::Resume(ns, id) => self.named(Kind::Resume, alone, ns, id.as_str(), keys),
         }
@@ -243,7 +250,11 @@ fn changes_engines(proposal: &Proposal) -> bool {
             | EngineCommand::CloseThread { .. }
             | EngineCommand::Interrupt { .. } => false,
         },
-        Command::Session(_) | Command::Thread(_) | Command::Resume(_) | Command::Upkeep(_) => false,
+        Command::Session(_)
+        | Command::Thread(_)
+        | Command::Replica(_)
+        | Command::Resume(_)
+        | Command::Upkeep(_) => false,
     }
 }
 

@@ -23,7 +23,9 @@ use super::order::Order;
 use super::tls::Connector;
 use super::url::Url;
 use super::{Alive, Closed};
-use crate::domain::proposal::{EngineCommand, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand};
+use crate::domain::proposal::{
+    EngineCommand, ReplicaCommand, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
+};
 use crate::domain::{Command, Proposal, Time};
 use crate::store::batch::weight;
 use crate::store::{Committed, Error, Observers};
@@ -213,7 +215,15 @@ fn lane_of(proposal: &Proposal, lanes: usize) -> usize {
             ResumeCommand::Seat(seat) => seat.id.as_str(),
             ResumeCommand::Progress { id, .. }
             | ResumeCommand::Fail { id, .. }
+            | ResumeCommand::Take { id }
+            | ResumeCommand::Hand { id, .. }
             | ResumeCommand::Cancel { id } => id.as_str(),
+        },
+        Command::Replica(command) => match command {
+            ReplicaCommand::Join { id, .. } => id.as_str(),
+            ReplicaCommand::Renew { fence, .. }
+            | ReplicaCommand::Leave { fence }
+            | ReplicaCommand::Expire { fence } => fence.replica.as_str(),
         },
         Command::Upkeep(command) => match command {
             UpkeepCommand::ExpireReceipts { .. } | UpkeepCommand::ExpireResumes { .. } => "",

@@ -56,7 +56,8 @@ const REFERENCES: &str = "SELECT \
             OR EXISTS (SELECT 1 FROM resumes WHERE source_log = $1 AND end_time IS NULL), \
         (SELECT max(to_seq) FROM log_edges WHERE part_log = $1), \
         greatest((SELECT max(seq) FROM entries WHERE log = $1), (SELECT max(seq) FROM items WHERE journal = $1), \
-            (SELECT max(number) FROM turns WHERE journal = $1), 0)";
+            (SELECT max(number) FROM turns WHERE journal = $1), 0), \
+        (SELECT since FROM loose WHERE log = $1)";
 
 /// Who names a log or journal, and how far it reaches.
 pub(super) async fn references(conn: &Conn, id: LogId) -> Result<References, Fault> {
@@ -77,6 +78,7 @@ pub(super) async fn references(conn: &Conn, id: LogId) -> Result<References, Fau
             named: columns.flag(0)?,
             inherited_to: inherited_to.map(Seq),
             last: Seq(number(columns.integer(2)?)?),
+            loose: columns.maybe_integer(3)?.map(Time),
         })
     };
     references().map_err(|damage| Fault::damaged(format!("log {id}"), damage))

@@ -15,7 +15,7 @@ pub(super) const STATEMENTS: &[&str] = &[ONE, OPEN, PUT, DROP];
 macro_rules! columns {
     () => {
         "s.namespace, s.resume_id, s.session_id, s.thread_id, s.engine, s.state, s.source_log, s.source_tally, \
-         s.rest, s.declined, s.create_time, s.end_time, l.path"
+         s.rest, s.declined, s.create_time, s.end_time, s.driver, s.driver_incarnation, l.path"
     };
 }
 
@@ -30,7 +30,7 @@ pub(super) const COLUMNS: &str = columns!();
 pub(super) const JOINS: &str = joins!();
 
 /// How many there are.
-pub(super) const COLUMNS_COUNT: usize = 13;
+pub(super) const COLUMNS_COUNT: usize = 15;
 
 const ONE: &str = concat!(
     "SELECT ",
@@ -74,7 +74,7 @@ pub(super) fn read(columns: Columns<'_>) -> Result<Resume, Fault> {
         Fault::damaged(format!("resume {id} of namespace {ns}"), damage)
     };
     let row = row_of(columns).map_err(damaged)?;
-    let path = columns.maybe_blob(12).map_err(damaged)?;
+    let path = columns.maybe_blob(14).map_err(damaged)?;
     let log = row.source_log.map(|log| named_log(log, path)).transpose()?;
     row.resume(log).map_err(damaged)
 }
@@ -93,16 +93,19 @@ fn row_of(columns: Columns<'_>) -> Result<ResumeRow<'_>, Damage> {
         declined: columns.maybe_blob(9)?,
         create_time: columns.integer(10)?,
         end_time: columns.maybe_integer(11)?,
+        driver: columns.maybe_text(12)?,
+        driver_incarnation: columns.maybe_integer(13)?,
     })
 }
 
 const PUT: &str = "INSERT INTO resumes (namespace, resume_id, session_id, thread_id, engine, state, source_log, \
-        source_tally, rest, declined, create_time, end_time) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+        source_tally, rest, declined, create_time, end_time, driver, driver_incarnation) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
     ON CONFLICT (namespace, resume_id) DO UPDATE SET session_id = excluded.session_id, \
         thread_id = excluded.thread_id, engine = excluded.engine, state = excluded.state, \
         source_log = excluded.source_log, source_tally = excluded.source_tally, rest = excluded.rest, \
-        declined = excluded.declined, create_time = excluded.create_time, end_time = excluded.end_time";
+        declined = excluded.declined, create_time = excluded.create_time, end_time = excluded.end_time, \
+        driver = excluded.driver, driver_incarnation = excluded.driver_incarnation";
 
 /// Writes a resume.
 pub(super) async fn put(conn: &Conn, resume: &Resume) -> Result<(), Fault> {
@@ -123,6 +126,8 @@ pub(super) async fn put(conn: &Conn, resume: &Resume) -> Result<(), Fault> {
             &row.declined,
             &row.create_time,
             &row.end_time,
+            &row.driver,
+            &row.driver_incarnation,
         ],
     )
     .await

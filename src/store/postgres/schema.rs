@@ -240,15 +240,23 @@ CREATE TABLE epochs (namespace text COLLATE "C" PRIMARY KEY, epoch bigint NOT NU
 CREATE TABLE engines (
     namespace text COLLATE "C" NOT NULL, engine_id text COLLATE "C" NOT NULL, epoch bigint NOT NULL,
     profile text NOT NULL, attach_time bigint NOT NULL, detach_time bigint,
+    replica text COLLATE "C", incarnation bigint,
     PRIMARY KEY (namespace, engine_id)
 );
+CREATE INDEX engines_attached ON engines (namespace, engine_id) WHERE detach_time IS NULL;
 CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT NULL;
+
+CREATE TABLE replicas (
+    replica text COLLATE "C" PRIMARY KEY, incarnation bigint NOT NULL, address text NOT NULL,
+    lease_until bigint NOT NULL, join_time bigint NOT NULL
+);
 
 CREATE TABLE resumes (
     namespace text COLLATE "C" NOT NULL, resume_id text COLLATE "C" NOT NULL,
     session_id text COLLATE "C" NOT NULL, thread_id text COLLATE "C" NOT NULL, engine text COLLATE "C",
     state bigint NOT NULL, source_log bytea, source_tally bytea, rest text NOT NULL,
     declined bytea, create_time bigint NOT NULL, end_time bigint,
+    driver text COLLATE "C", driver_incarnation bigint,
     PRIMARY KEY (namespace, resume_id)
 );
 CREATE INDEX resumes_by_create ON resumes (namespace, create_time, resume_id);

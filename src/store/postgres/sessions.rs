@@ -188,7 +188,7 @@ const CHILDREN: &str = concat!(
       LEFT JOIN session_texts AS t ON false ORDER BY s.session_id LIMIT $4"
 );
 
-/// Sessions right below another one by id: its forks, and its sub-sessions. One that is damaged is left out.
+/// Sessions right below another one by id: its forks, and its sub-sessions. One that is damaged is an id alone.
 pub(super) async fn children(
     conn: &Conn,
     ns: &Namespace,
@@ -207,16 +207,30 @@ pub(super) async fn children(
         .await?;
     let mut children = Vec::new();
     for row in &rows {
-        match read(Columns(row)) {
-            Ok(session) => children.push(Child {
-                session: Arc::new(session),
-                has_children: Columns(row).flag(COLUMNS_COUNT).unwrap_or_default(),
-            }),
+        let columns = Columns(row);
+        let id = columns
+            .text(1)
+            .and_then(|id| Ok(SessionId::parse(id, "session_id")?));
+        let id = match id {
+            Ok(id) => id,
+            Err(damage) => {
+                tracing::error!(%damage, "a damaged row is left out of a tree");
+                continue;
+            }
+        };
+        let session = match read(columns) {
+            Ok(session) => Some(Arc::new(session)),
             Err(Fault::Damaged { row, reason }) => {
-                tracing::error!(row, reason, "a damaged row is left out of a list");
+                tracing::error!(row, reason, "a damaged session is an id alone in a tree");
+                None
             }
             Err(fault @ Fault::Database { .. }) => return Err(fault),
-        }
+        };
+        children.push(Child {
+            id,
+            session,
+            has_children: columns.flag(COLUMNS_COUNT).unwrap_or(true),
+        });
     }
     Ok(children)
 }

@@ -105,9 +105,11 @@ fn asked(table: Table, bound: Bound) -> Asked {
             By::Name,
         ),
         Table::Engines => plain(
-            "SELECT namespace, engine_id, epoch, profile, attach_time, detach_time FROM engines \
-             WHERE (namespace, engine_id) > ($1, $2) ORDER BY namespace, engine_id"
-                .to_owned(),
+            format!(
+                "SELECT {} FROM engines WHERE (namespace, engine_id) > ($1, $2) \
+                 ORDER BY namespace, engine_id",
+                engines::COLUMNS
+            ),
             By::NameAndId,
         ),
         Table::Threads => texts(format!(

@@ -80,7 +80,10 @@ impl InSchema {
     fn url(&self) -> Url {
         let url = cluster();
         let sign = if url.contains('?') { '&' } else { '?' };
-        let url = format!("{url}{sign}options=-csearch_path%3D{}", self.0);
+        let url = format!(
+            "{url}{sign}options=-csearch_path%3D{}%20-csessiond.clock%3Dcommit",
+            self.0
+        );
         Url::from_str(&url).expect("a URL")
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::outcome::More;
 use crate::domain::proposal::{Deletion, SessionCommand};
 use crate::domain::session::Draft;
 use crate::domain::{Outcome, Proposal, Revision, Seq};
+use crate::store::conformance::Backend as _;
 use crate::store::conformance::desk::{ALL, Desk, appending, forked, starting};
 use crate::store::{Changes, Committed, Error, Observer, Store};
 
@@ -20,7 +21,7 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Two stores over one schema, and a desk at the first.
 async fn two(schema: &InSchema) -> (Desk, Arc<dyn Store>) {
     let desk = Desk::at(schema).await;
-    (desk, Arc::new(schema.store().await))
+    (desk, schema.open().await)
 }
 
 /// Commits all proposals at once, by turns on the one store and on the other.
