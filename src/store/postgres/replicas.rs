@@ -80,7 +80,7 @@ pub(super) async fn put(conn: &Conn, replica: &Replica) -> Result<(), Fault> {
         &[
             &row.replica,
             &row.incarnation,
-            &row.address,
+            &row.address.as_bytes(),
             &row.lease_until,
             &row.join_time,
         ],
@@ -112,7 +112,7 @@ fn read(columns: Columns<'_>) -> Result<Option<Replica>, Fault> {
         Ok(Some(ReplicaRow {
             replica,
             incarnation: columns.integer(2)?,
-            address: columns.text(3)?,
+            address: columns.written(3)?,
             lease_until: columns.integer(4)?,
             join_time: columns.integer(5)?,
         }))

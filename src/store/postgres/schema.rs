@@ -247,7 +247,7 @@ CREATE INDEX engines_attached ON engines (namespace, engine_id) WHERE detach_tim
 CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT NULL;
 
 CREATE TABLE replicas (
-    replica text COLLATE "C" PRIMARY KEY, incarnation bigint NOT NULL, address text NOT NULL,
+    replica text COLLATE "C" PRIMARY KEY, incarnation bigint NOT NULL, address bytea NOT NULL,
     lease_until bigint NOT NULL, join_time bigint NOT NULL
 );
 
