@@ -48,7 +48,7 @@ async fn travels(client: &Client, id: &str) -> Session {
 fn facts() -> Session {
     Session {
         title: "日本 \"quoted\" 🦀".into(),
-        workspace: "/work/a b".into(),
+        workspace: "/somewhere/a b".into(),
         provider: "p".into(),
         endpoint: "https://e".into(),
         model: "m".into(),
@@ -295,7 +295,7 @@ async fn an_import_may_say_where_it_goes() {
     assert_eq!(sum(&answer), (vec!["mine".to_owned()], 12, 0));
     let there = elsewhere.session("mine").await;
     assert_eq!(there.workspace, "/elsewhere/x");
-    let back = text.replace(&id, "mine").replace("/work/a b", "/elsewhere/x");
+    let back = text.replace(&id, "mine").replace("/somewhere/a b", "/elsewhere/x");
     assert_eq!(jsonl(&elsewhere, "mine").await, back);
 }
 
