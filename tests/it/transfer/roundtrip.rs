@@ -295,7 +295,9 @@ async fn an_import_may_say_where_it_goes() {
     assert_eq!(sum(&answer), (vec!["mine".to_owned()], 12, 0));
     let there = elsewhere.session("mine").await;
     assert_eq!(there.workspace, "/elsewhere/x");
-    let back = text.replace(&id, "mine").replace("/somewhere/a b", "/elsewhere/x");
+    let back = text
+        .replace(&id, "mine")
+        .replace("/somewhere/a b", "/elsewhere/x");
     assert_eq!(jsonl(&elsewhere, "mine").await, back);
 }
 
