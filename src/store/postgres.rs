@@ -1,7 +1,7 @@
 //! The store for many replicas: tables in a PostgreSQL database.
 //!
 //! It answers the same needs and applies the same effects as every other backend. A few *lanes* write: each takes what
-//! has piled up, decides it on what it reads under the locks that [`keys`] describes, and stores it in one transaction.
+//! has piled up, decides it on what it reads under the locks that `postgres/keys.rs` describes, and stores it in one transaction.
 //! A pool of connections reads. Nothing is kept in memory from one transaction to the next, so that any number of
 //! replicas may write to one database.
 //!
