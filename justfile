@@ -35,9 +35,9 @@ clippy:
 doc $RUSTDOCFLAGS="-D warnings":
     cargo doc --locked --no-deps
 
-# The tests pass.
+# The tests pass. Those of PostgreSQL share a private cluster; where none is named, a test process starts its own.
 test:
-    cargo test --locked
+    scripts/postgres run cargo test --locked
 
 # An ordinary Python client gets on with the server.
 python: stubs

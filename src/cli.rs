@@ -23,6 +23,7 @@ mod history;
 mod json;
 mod keep;
 mod message;
+mod migrate;
 mod pick;
 mod progress;
 mod prune;
@@ -98,6 +99,7 @@ enum Command {
     Verify(keep::Verify),
     Reindex(reindex::Reindex),
     Copy(copy::Copy),
+    Migrate(migrate::Migrate),
     Demo(demo::Demo),
     /// Print a completion script: `sessiond completions bash > /etc/bash_completion.d/sessiond`
     Completions {
@@ -144,7 +146,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
     runtime.block_on(async {
         match command {
             Command::Serve(serve) => Ok(serve.run().await?),
-            Command::Check(check) => check.run(screen),
+            Command::Check(check) => check.run(screen).await,
             Command::Ls(ls) => ls.run(screen).await,
             Command::Show(show) => show.run(screen).await,
             Command::Tail(tail) => tail.run(screen).await,
@@ -173,6 +175,7 @@ fn execute(command: Command, screen: &mut Screen) -> Result<(), Error> {
             Command::Verify(verify) => verify.run(screen),
             Command::Reindex(reindex) => reindex.run(screen).await,
             Command::Copy(copy) => copy.run(screen).await,
+            Command::Migrate(migrate) => migrate.run(screen).await,
             Command::Demo(demo) => demo.run(screen).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();

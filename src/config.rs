@@ -21,7 +21,7 @@ mod sections;
 pub use env::unknown as unknown_variables;
 pub use examine::Examined;
 pub use retention::{Policy, Retention};
-pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
+pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, StoreUrl, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;

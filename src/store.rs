@@ -42,10 +42,14 @@ pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod copy;
+mod hints;
 pub mod memory;
 mod observers;
+pub mod postgres;
 mod record;
+mod room;
 pub mod sqlite;
+mod stored;
 pub mod survey;
 
 pub use observers::{Observer, Observers};

@@ -6,7 +6,9 @@
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -43,7 +45,11 @@ pub fn start(log: &Log) -> Result<(), Error> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let registry = tracing_subscriber::registry().with(filter);
+    // The database's driver tells the values of statements at this level: what clients sent.
+    let quiet = filter_fn(|metadata| {
+        *metadata.level() <= Level::INFO || !metadata.target().starts_with("tokio_postgres")
+    });
+    let registry = tracing_subscriber::registry().with(filter).with(quiet);
     match log.format {
         LogFormat::Text => registry.with(lines).try_init()?,
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,

@@ -14,6 +14,7 @@ use super::term::Screen;
 use crate::config::{self, Config, Examined};
 use crate::telemetry;
 
+mod database;
 mod folder;
 mod keeping;
 mod network;
@@ -74,11 +75,11 @@ impl Findings {
 }
 
 impl Check {
-    pub(crate) fn run(self, screen: &mut Screen) -> Result<(), Error> {
+    pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
         let read = Config::examine(self.serve.file(), std::env::vars_os(), |config| {
             self.serve.set(config)
         });
-        let found = findings(&read);
+        let found = findings(&read).await;
         let (errors, warnings) = (found.count(Level::Error), found.count(Level::Warning));
         if self.json {
             let all = found.0.iter().map(
@@ -104,7 +105,7 @@ impl Check {
         }
         match errors {
             0 => Ok(()),
-            count => Err(Error::Unfit { count }),
+            _ => Err(Error::Unfit),
         }
     }
 }
@@ -119,7 +120,7 @@ impl Level {
 }
 
 /// Everything that is wrong with a configuration, in itself and where it would be used.
-fn findings(read: &Examined) -> Findings {
+async fn findings(read: &Examined) -> Findings {
     let (config, mut found) = (&read.config, Findings::default());
     for problem in &read.problems {
         let (key, text) = told(problem);
@@ -147,6 +148,10 @@ fn findings(read: &Examined) -> Findings {
     }
     network::look(config, &mut found);
     tls::look(&config.tls, &mut found);
+    if database::look(config, &mut found).await {
+        // The data folder holds nothing that counts then.
+        return found;
+    }
     if let Some(folder) = folder::look(config, &mut found) {
         keeping::look(&folder, &config.retention, &mut found);
     }

@@ -66,11 +66,8 @@ pub(crate) enum Error {
         count: u64,
     },
     /// A configuration that cannot be run.
-    #[error("{count} errors: this configuration cannot be served")]
-    Unfit {
-        /// How many things are wrong.
-        count: u64,
-    },
+    #[error("this configuration cannot be served")]
+    Unfit,
     /// A person was asked and said no.
     #[error("nothing was done")]
     Declined,
@@ -111,7 +108,7 @@ impl Error {
             | Self::Input(_)
             | Self::Answer(_)
             | Self::Damaged { .. }
-            | Self::Unfit { .. }
+            | Self::Unfit
             | Self::Declined
             | Self::Io(_)
             | Self::Server(_) => Some(EXIT_REFUSED),
@@ -161,7 +158,7 @@ impl Error {
             | Self::Answer(_)
             | Self::Usage(_)
             | Self::Damaged { .. }
-            | Self::Unfit { .. }
+            | Self::Unfit
             | Self::Declined
             | Self::Stopped(_)
             | Self::Io(_)

@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::server::{Drained, Running, Server};
 use crate::shutdown::Requests;
 use crate::store::Store;
+use crate::store::postgres::{Options, Postgres};
 use crate::store::sqlite::Sqlite;
 use crate::telemetry;
 
@@ -31,6 +32,13 @@ pub struct Serve {
     /// The folder the data lies in [default: sessiond in the user's data home]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The PostgreSQL database the data lies in instead, as postgres://user@host/name; better in SESSIOND_STORE if it
+    /// has a password
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Refuse a database that lacks tables instead of making them
+    #[arg(long)]
+    no_migrate: bool,
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -93,6 +101,8 @@ impl Serve {
             listen,
             uds,
             data,
+            store,
+            no_migrate,
             config: _,
             insecure,
             ready_file,
@@ -117,6 +127,10 @@ impl Serve {
         }
         if cluster_secret.is_some() {
             config.cluster.secret.clone_from(cluster_secret);
+        }
+        config.store.migrate &= !no_migrate;
+        if let Some(store) = store {
+            config.store.url = Some(store.clone().into());
         }
         for (option, key) in [
             (uds, &mut config.uds),
@@ -184,8 +198,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the store that lies in the data folder.
+/// Opens the database that is configured, else the store that lies in the data folder.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if let Some(url) = &config.store.url {
+        let url = url.parsed().context("store.url")?;
+        let opened = Postgres::open(&url, &Options::from(&config.store)).await;
+        return Ok(Arc::new(opened.with_context(|| format!("cannot open {url}"))?));
+    }
     let (folder, readers) = (config.data_folder()?, config.store.readers);
     let said = format!("cannot open the data folder {}", folder.display());
     let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, readers)).await?;

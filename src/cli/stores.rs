@@ -7,6 +7,7 @@ use std::str::FromStr;
 use anyhow::Context as _;
 
 use super::error::Error;
+use crate::store::postgres::{self, Options, Url};
 use crate::store::sqlite::{Archive, Filling, OpenError};
 use crate::store::{Fill, Survey};
 
@@ -23,13 +24,6 @@ pub(crate) enum Place {
 #[derive(Debug, thiserror::Error)]
 #[error("a store is sqlite:DIR or postgres://HOST/DATABASE")]
 pub(crate) struct NoPlace;
-
-/// A backend that this program was built without.
-#[derive(Debug, thiserror::Error)]
-#[error("this version of sessiond has no store for {scheme} URLs")]
-pub(crate) struct NoBackend {
-    scheme: &'static str,
-}
 
 impl FromStr for Place {
     type Err = NoPlace;
@@ -49,7 +43,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(folder) => write!(f, "sqlite:{}", folder.display()),
-            Self::Postgres(_) => f.write_str("postgres"),
+            Self::Postgres(url) => match url.parse::<Url>() {
+                Ok(url) => url.fmt(f),
+                Err(_) => f.write_str("postgres"),
+            },
         }
     }
 }
@@ -62,7 +59,11 @@ impl Place {
                 let archive = opened(folder.clone(), Archive::open).await?;
                 Ok(Box::new(archive))
             }
-            Self::Postgres(_) => Err(no_postgres()),
+            Self::Postgres(url) => {
+                let url = parsed(url)?;
+                let archive = postgres::Archive::open(&url, &Options::default()).await;
+                Ok(Box::new(archive.with_context(|| format!("cannot open {url}"))?))
+            }
         }
     }
 
@@ -73,7 +74,11 @@ impl Place {
                 let filling = opened(folder.clone(), Filling::open).await?;
                 Ok(Box::new(filling))
             }
-            Self::Postgres(_) => Err(no_postgres()),
+            Self::Postgres(url) => {
+                let url = parsed(url)?;
+                let filling = postgres::Filling::open(&url, &Options::default()).await;
+                Ok(Box::new(filling.with_context(|| format!("cannot open {url}"))?))
+            }
         }
     }
 
@@ -115,8 +120,9 @@ async fn opened<T: Send + 'static>(
     })
 }
 
-fn no_postgres() -> Error {
-    anyhow::Error::new(NoBackend { scheme: "postgres" }).into()
+/// The URL; what is wrong with it is said without it.
+fn parsed(url: &str) -> Result<Url, Error> {
+    Ok(url.parse::<Url>().context("the store's URL")?)
 }
 
 #[cfg(test)]

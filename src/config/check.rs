@@ -1,5 +1,6 @@
 //! What a configuration must hold to be run: every number between two bounds, and no door open by mistake.
 
+use super::sections::StoreUrl;
 use super::{Cluster, Config, Engines, Error, Limits, Server};
 use crate::domain::ReplicaId;
 use crate::domain::limits::TITLE_CHARS_MAX;
@@ -21,6 +22,12 @@ impl Config {
         self.cluster.check(&mut found);
         self.engines.check(&mut found);
         found.within("store.readers", self.store.readers as u64, 1, 256);
+        found.within("store.lanes", self.store.lanes as u64, 1, 64);
+        let timeout = self.store.statement_timeout_s;
+        found.within("store.statement_timeout_s", timeout, 1, 60 * 60);
+        if let Some(Err(error)) = self.store.url.as_ref().map(StoreUrl::parsed) {
+            found.refuse("store.url", error.to_string());
+        }
         found.within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60);
         self.retention.check(&mut found);
         if self.tls.cert.is_some() != self.tls.key.is_some() {

@@ -29,6 +29,9 @@ const KEYS: [&str; 5] = ["listen", "uds", "data", "insecure", "ready_file"];
 /// The short name of `log.filter`.
 const LOG_VARIABLE: &str = "SESSIOND_LOG";
 
+/// The short name of `store.url`.
+const STORE_VARIABLE: &str = "SESSIOND_STORE";
+
 /// The variables that may be for sessiond, as text; empty ones count as absent.
 pub(super) fn variables(
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -76,13 +79,15 @@ pub fn unknown(env: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Strin
 
 /// Variables that other parts read.
 fn is_known(name: &str) -> bool {
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 8] = [
         FILE_VARIABLE,
         "SESSIOND_ADDR",
         "SESSIOND_CA",
         "SESSIOND_NAMESPACE",
         "SESSIOND_SEED",
         "SESSIOND_SOAK",
+        "SESSIOND_TEST_POSTGRES",
+        "SESSIOND_TEST_POSTGRES_FSYNC",
     ];
     OTHERS.contains(&name) || is_service_link(name)
 }
@@ -97,6 +102,9 @@ fn is_service_link(name: &str) -> bool {
 fn place(variable: &str) -> Option<(&'static str, String)> {
     if variable == LOG_VARIABLE {
         return Some(("log", "filter".to_owned()));
+    }
+    if variable == STORE_VARIABLE {
+        return Some(("store", "url".to_owned()));
     }
     let rest = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
     if KEYS.contains(&rest.as_str()) {

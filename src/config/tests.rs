@@ -145,6 +145,7 @@ fn the_documented_file_holds_every_key_with_its_default() {
         *text = Some(String::new());
     }
     full.cluster.secret = crate::cluster::Secret::parse("a-secret-of-all").ok();
+    full.store.url = Some(StoreUrl::default());
     let keys = |table: &toml::Table| -> Vec<String> {
         let within = |(key, value): (&String, &toml::Value)| match value {
             toml::Value::Table(table) => table.keys().map(|inner| format!("{key}.{inner}")).collect(),
@@ -183,5 +184,21 @@ fn a_replica_that_others_reach_needs_a_secret_and_none_is_shown() {
     assert!(!format!("{config:?}").contains("12345678"));
     for bad in ["renew_ms = 9000", "lease_ms = 1", "name = 'a/b'"] {
         assert!(load(&format!("[cluster]\n{bad}"), &[], |_| ()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_store_is_named_by_its_url_and_its_password_shown_nowhere() {
+    let url = "postgres://me:s3cret@db.example/talks";
+    let config = load("", &[("SESSIOND_STORE", url)], |_| ()).expect("a configuration");
+    let shown = format!("{config:?}");
+    assert!(
+        shown.contains("postgres://db.example/talks") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+    for wrong in ["mysql://me:s3cret@db/talks", "postgres://me:s3cret@db:x/talks"] {
+        let error = load("", &[("SESSIOND_STORE", wrong)], |_| ()).expect_err("refused");
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("store.url") && !told.contains("s3cret"), "{told}");
     }
 }

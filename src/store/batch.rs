@@ -6,9 +6,13 @@ use crate::domain::{Decision, Effect, Facts, Outcome, Proposal, Refusal, Time, d
 
 use super::{Changes, Committed, Error};
 
+mod weight;
+
+pub(in crate::store) use weight::weight;
+
 /// Rounds of asking: needs may follow from facts, three times. A prune goes that far: the family of a session, its
 /// threads, their engines.
-const ROUNDS_MAX: usize = 4;
+pub(in crate::store) const ROUNDS_MAX: usize = 4;
 
 /// A backend that answers needs from what is stored.
 pub trait Answers {
@@ -44,10 +48,7 @@ pub fn judge(
     now: Time,
 ) -> Result<Verdict, Error> {
     for _ in 0..ROUNDS_MAX {
-        let open: Vec<Need> = needs(proposal, facts)
-            .into_iter()
-            .filter(|need| !facts.knows(need))
-            .collect();
+        let open = open_needs(facts, proposal);
         if open.is_empty() {
             break;
         }
@@ -59,20 +60,38 @@ pub fn judge(
             facts.learn(need, answer);
         }
     }
+    Ok(match decide(facts, proposal, now) {
+        Ok(decision) => {
+            let (effects, committed) = settled(facts, proposal, decision);
+            Verdict::Decided(effects, committed)
+        }
+        Err(refusal) => Verdict::Refused(refusal),
+    })
+}
+
+/// The needs of `proposal` that are not answered yet.
+pub(in crate::store) fn open_needs(facts: &Facts, proposal: &Proposal) -> Vec<Need> {
+    let needs = needs(proposal, facts).into_iter();
+    needs.filter(|need| !facts.knows(need)).collect()
+}
+
+/// Puts a decision on top of the facts: its effects, and what is said of it once they are stored.
+pub(in crate::store) fn settled(
+    facts: &mut Facts,
+    proposal: &Proposal,
+    decision: Decision,
+) -> (Vec<Effect>, Committed) {
     let Decision {
         effects,
         outcome,
         replayed,
-    } = match decide(facts, proposal, now) {
-        Ok(decision) => decision,
-        Err(refusal) => return Ok(Verdict::Refused(refusal)),
-    };
+    } = decision;
     for effect in &effects {
         facts.apply(effect);
     }
     let mut committed = committed(facts, proposal, outcome, replayed);
     committed.changes = Changes::of(&effects);
-    Ok(Verdict::Decided(effects, committed))
+    (effects, committed)
 }
 
 fn committed(facts: &Facts, proposal: &Proposal, outcome: Outcome, replayed: bool) -> Committed {

@@ -26,6 +26,7 @@ use crate::domain::{
     RequestId, Resume, ResumeId, Revision, Seq, Session, SessionId, Source, Thread, ThreadId, Time, Tip,
     Turn, TurnId,
 };
+use crate::store::room::Room;
 use crate::store::survey::{Key, Stretch, Survey};
 use crate::store::{Child, Chore, Committed, Error, Lack, Members, Observer, Observers, Store};
 
@@ -50,7 +51,6 @@ mod replicas;
 mod resumes;
 mod schema;
 mod sessions;
-mod stored;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -452,45 +452,5 @@ fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
             Error::corrupt(format!("the database, {operation},"), error)
         }
         Some(_) | None => Error::unavailable(operation, error),
-    }
-}
-
-/// How much of a page is left.
-#[derive(Debug)]
-struct Room {
-    bound: Bound,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Room {
-    fn of(bound: Bound) -> Self {
-        Self {
-            bound,
-            rows: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Takes a row of so many bytes, if it fits; the first one always does.
-    fn take(&mut self, bytes: usize) -> bool {
-        let fits = self.rows < self.bound.rows && self.bytes.saturating_add(bytes) <= self.bound.bytes;
-        if fits || self.rows == 0 {
-            self.rows += 1;
-            self.bytes = self.bytes.saturating_add(bytes);
-            true
-        } else {
-            false
-        }
-    }
-
-    /// Whether half of it is taken.
-    fn is_half_full(&self) -> bool {
-        self.rows >= self.bound.rows / 2 || self.bytes >= self.bound.bytes / 2
-    }
-
-    /// Rows that may still fit, as a statement's limit.
-    fn rows_left(&self) -> i64 {
-        i64::try_from(self.bound.rows.max(1) - self.rows.min(self.bound.rows)).unwrap_or(i64::MAX)
     }
 }

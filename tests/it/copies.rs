@@ -11,6 +11,7 @@ use crate::restart::{everything, fill};
 use crate::support::build::{entries, user};
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{self, ResumeState};
+use crate::support::postgres::Cluster;
 use crate::support::server::Setup;
 use crate::support::{Server, until};
 
@@ -126,6 +127,52 @@ async fn a_copy_is_served_like_its_source() {
     let turn = client.thread("thread").await.active_turn_id;
     client.finish("thread", &turn).await;
     client.save("thread").await;
+    moved.stop().await;
+}
+
+#[tokio::test]
+async fn there_and_back_over_postgresql() {
+    let mut server = Server::start().await;
+    let client = server.client().await;
+    fill(&client).await;
+    client.resume("one").await;
+    let before = everything(&client).await;
+    server.stop().await;
+    let cluster = Cluster::start();
+    let (home, back) = (url(&server.data()), server.folder().join("back"));
+    let copy = |from: &str, to: &str| {
+        let output = sessiond(&["copy", "--json", "--from", from, "--to", to])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let there = copy(&home, cluster.url());
+    let twice = sessiond(&["copy", "--from", &home, "--to", cluster.url()]);
+    assert!(refused(twice, 1).contains("not empty"));
+    let check = sessiond(&["check", "--listen", "127.0.0.1:0", "--store", cluster.url()])
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(0), "{}", said(&check));
+
+    let again = copy(cluster.url(), &url(&back));
+    assert_eq!(
+        (&again["rows"], &again["bytes"]),
+        (&there["rows"], &there["bytes"])
+    );
+    let mut returned = on(&back);
+    returned.restart().await;
+    let client = returned.client_of(&client).await;
+    assert_eq!(everything(&client).await, before, "there and back");
+
+    let mut moved = Server::start_with(Setup {
+        arguments: vec!["--store".into(), cluster.url().into()],
+        ..Setup::default()
+    })
+    .await;
+    let client = moved.client_of(&client).await;
+    assert_eq!(everything(&client).await, before, "served there");
+    client.append("one", entries([user("goes on")])).await;
     moved.stop().await;
 }
 

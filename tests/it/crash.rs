@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::support::build::asks;
 use crate::support::pb::{ListSessionsRequest, SaveSessionRequest, Session, SessionState};
 use crate::support::rng::Rng;
-use crate::support::{Client, Server, until};
+use crate::support::server::Setup;
+use crate::support::{Client, Cluster, Server, until};
 
 const ACTORS: u64 = 6;
 const ROUNDS_DEFAULT: usize = 3;
@@ -159,6 +160,14 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() 
         left -= rounds;
         eprintln!("{left} rounds left");
     }
+}
+
+#[tokio::test]
+async fn the_same_on_postgresql() {
+    let mut rng = Rng::seeded();
+    let cluster = Cluster::start();
+    let mut server = Server::start_with(Setup::on(cluster.url())).await;
+    live(&mut server, rounds().min(ROUNDS_DEFAULT), &mut rng).await;
 }
 
 /// What is staged in several commits is named by one: a reader sees all of it or nothing.

@@ -21,6 +21,7 @@ mod engines;
 mod entries;
 mod forks;
 mod history;
+mod outage;
 mod requests;
 mod restart;
 mod retention;

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod failure;
+pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod resume;
 pub(crate) mod rng;
@@ -16,6 +17,7 @@ pub(crate) mod watch;
 pub(crate) use client::{Client, fresh};
 pub(crate) use engine::Wire;
 pub(crate) use failure::{Failure, invalid, refused};
+pub(crate) use postgres::Cluster;
 pub(crate) use server::{Server, shared};
 pub(crate) use wait::{until, within};
 

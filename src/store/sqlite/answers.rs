@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::stored::Stored;
 use super::{
     copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
 };
@@ -12,6 +11,7 @@ use crate::domain::facts::Answer;
 use crate::domain::{Need, Outcome, Proposal, Time};
 use crate::store::Error;
 use crate::store::batch::{self, Answers};
+use crate::store::stored::Stored;
 
 /// A connection that answers, and what is known of the rows it has.
 pub(super) struct Asked<'a> {

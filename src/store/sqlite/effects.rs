@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::stored::{Change, Stored};
 use super::{
     copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
 };
 use crate::domain::{Effect, Namespace, Session, SessionId, Thread, ThreadId};
 use crate::store::record::tally;
+use crate::store::stored::{Change, Stored};
 
 /// The last version of each row that a batch writes; `None`: it is removed.
 #[derive(Debug, Default)]

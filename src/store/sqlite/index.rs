@@ -22,7 +22,6 @@ use crate::domain::search::{Found, Indexed, Place, Query};
 use crate::store::{Error, Lack};
 
 mod file;
-mod hints;
 mod keeper;
 mod lack;
 mod prune;
@@ -31,8 +30,8 @@ mod sharers;
 mod terms;
 mod write;
 
+pub(super) use crate::store::hints::Hints;
 pub(super) use file::remove;
-pub(super) use hints::Hints;
 #[cfg(test)]
 pub(super) use sharers::READERS;
 

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use super::open::{self, Directory, OpenError, failure};
 use super::readers::{Readers, Source};
-use super::stored::Stored;
 use super::{effects, failed, index, survey};
 use crate::domain::Effect;
 use crate::domain::query::Bound;
 use crate::store::Error;
+use crate::store::stored::Stored;
 use crate::store::survey::{Fill, Key, Stretch, Survey};
 
 /// A connection with transactions of its own.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ToSql};
 
 use super::columns::Columns;
 use super::{
-    Room, copies, engines, entries, failed, items, logs, past_heads, receipts, resumes, sessions, threads,
+    copies, engines, entries, failed, items, logs, past_heads, receipts, resumes, sessions, threads,
 };
 use crate::domain::query::Bound;
 use crate::domain::{
@@ -15,6 +15,7 @@ use crate::domain::{
 use crate::store::Error;
 use crate::store::record::entry::with_body;
 use crate::store::record::{Damage, column, log_id, number, tally};
+use crate::store::room::Room;
 use crate::store::survey::{Key, Row, Stretch, Table, first_stretch, stretch};
 
 /// The rows after `after`, of one table.

@@ -16,7 +16,6 @@ use crate::domain::{Proposal, Time};
 use crate::store::{Committed, Error, Observers};
 
 mod batches;
-mod weight;
 
 use batches::Batches;
 

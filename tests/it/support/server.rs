@@ -26,6 +26,16 @@ pub(crate) struct Setup {
     pub(crate) arguments: Vec<String>,
 }
 
+impl Setup {
+    /// A server over a database, its data folder unused.
+    pub(crate) fn on(url: &str) -> Self {
+        Self {
+            arguments: vec!["--store".to_owned(), url.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
 /// A server process. Dropping it kills it; its log is shown if the test is failing, and must hold no panic.
 #[derive(Debug)]
 pub(crate) struct Server {

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::hints::{HINTS_MAX, Name};
 use super::{Fault, Shared, file, is_damage, lack, prune, write};
 use crate::domain::outcome::More;
 use crate::domain::query;
 use crate::domain::search::Indexed;
 use crate::domain::{LogId, Time};
+use crate::store::hints::{HINTS_MAX, Name};
 use crate::store::sqlite::open::checkpoint;
 use crate::store::sqlite::readers::Source;
 use crate::store::{Error, Lack};

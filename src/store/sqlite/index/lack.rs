@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
-use super::hints::Name;
 use super::keeper::{Look, Todo, Turn};
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::outcome::More;
@@ -13,6 +12,7 @@ use crate::domain::path::Span;
 use crate::domain::query::Bound;
 use crate::domain::search::Unindexed;
 use crate::domain::{LogId, Namespace, Seq, SessionId};
+use crate::store::hints::Name;
 use crate::store::record::{column, log_id, number};
 use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::{Room, entries, failed, logs};

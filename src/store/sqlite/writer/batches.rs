@@ -12,15 +12,14 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::weight::weight;
 use super::{Job, NotWritten, Pending, Reply, Told};
 use crate::domain::{Effect, Facts, LogId, Time};
-use crate::store::batch::{Verdict, judge};
+use crate::store::batch::{Verdict, judge, weight};
 use crate::store::sqlite::answers::Asked;
 use crate::store::sqlite::index::Hints;
 use crate::store::sqlite::open::{self, OpenError};
-use crate::store::sqlite::stored::Stored;
 use crate::store::sqlite::{Alive, effects};
+use crate::store::stored::Stored;
 use crate::store::{Committed, Error, Observers};
 
 /// Proposals of one batch.

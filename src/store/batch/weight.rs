@@ -3,7 +3,7 @@
 use crate::domain::proposal::{Command, Proposal, SessionCommand, ThreadCommand, UpkeepCommand, Written};
 
 /// Bytes of the bodies of a proposal.
-pub(super) fn weight(proposal: &Proposal) -> usize {
+pub(in crate::store) fn weight(proposal: &Proposal) -> usize {
     match &proposal.command {
         Command::Session(command) => match command {
             SessionCommand::Append { entries, .. } => entries.iter().map(|entry| entry.body.len()).sum(),

@@ -16,11 +16,11 @@ use crate::domain::{LogId, Namespace, SessionId, Time};
 pub(super) const HINTS_MAX: usize = 65_536;
 
 /// A session's name.
-pub(super) type Name = (Namespace, SessionId);
+pub(in crate::store) type Name = (Namespace, SessionId);
 
 /// Hints that nobody has taken yet.
 #[derive(Debug)]
-pub(in crate::store::sqlite) struct Hints {
+pub(in crate::store) struct Hints {
     state: Mutex<State>,
     news: watch::Sender<u64>,
 }
@@ -36,11 +36,11 @@ struct State {
 
 /// What is to be looked at.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
-    pub(super) sessions: HashSet<Name>,
-    pub(super) logs: HashSet<LogId>,
+pub(in crate::store) struct Taken {
+    pub(in crate::store) sessions: HashSet<Name>,
+    pub(in crate::store) logs: HashSet<LogId>,
     /// Everything has to be.
-    pub(super) all: bool,
+    pub(in crate::store) all: bool,
 }
 
 impl Taken {
@@ -69,7 +69,7 @@ impl Default for Hints {
 
 impl Hints {
     /// Notes what a batch has written, the oldest of it at `time`.
-    pub(in crate::store::sqlite) fn note<'a>(
+    pub(in crate::store) fn note<'a>(
         &self,
         sessions: impl IntoIterator<Item = &'a Name>,
         logs: impl IntoIterator<Item = LogId>,
@@ -93,24 +93,24 @@ impl Hints {
     }
 
     /// Everything has to be looked at; what was written up to `through` was indexed once.
-    pub(super) fn everything(&self, through: Time) {
+    pub(in crate::store) fn everything(&self, through: Time) {
         let mut state = self.state();
         state.taken.all = true;
         state.underway = Some(through);
     }
 
     /// Lets whoever waits look.
-    pub(super) fn wake(&self) {
+    pub(in crate::store) fn wake(&self) {
         self.news.send_modify(|news| *news = news.wrapping_add(1));
     }
 
     /// Moves when there are hints.
-    pub(super) fn news(&self) -> watch::Receiver<u64> {
+    pub(in crate::store) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
     /// Takes all there are.
-    pub(super) fn take(&self) -> Taken {
+    pub(in crate::store) fn take(&self) -> Taken {
         let mut state = self.state();
         let oldest = state.oldest.take();
         state.underway = match (state.underway, oldest) {
@@ -121,12 +121,12 @@ impl Hints {
     }
 
     /// All that was taken is indexed.
-    pub(super) fn settle(&self) {
+    pub(in crate::store) fn settle(&self) {
         self.state().underway = None;
     }
 
     /// What the index holds.
-    pub(super) fn reach(&self) -> Reach {
+    pub(in crate::store) fn reach(&self) -> Reach {
         let state = self.state();
         let oldest = state.oldest.into_iter().chain(state.underway).min();
         oldest.map_or(Reach::All, |oldest| {

@@ -1,4 +1,4 @@
-//! What the writer knows of rows as they are stored, so that it writes no more of one than has changed.
+//! What a writer knows of rows as they are stored, so that it writes no more of one than has changed.
 //! It is a memory, never a source: where it knows nothing, a row is written whole.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Rows as they were last read or written.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(in crate::store) struct Stored {
     sessions: HashMap<(Namespace, SessionId), Arc<Session>>,
     threads: HashMap<(Namespace, ThreadId), Arc<Thread>>,
     text_bytes: usize,
@@ -19,7 +19,7 @@ pub(super) struct Stored {
 
 /// How much of a row has to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::store) enum Change {
     /// What an append or an item changes.
     Head,
     /// The row.
@@ -30,7 +30,7 @@ pub(super) enum Change {
 
 impl Stored {
     /// The store has this session.
-    pub(super) fn has_session(&mut self, session: &Arc<Session>) {
+    pub(in crate::store) fn has_session(&mut self, session: &Arc<Session>) {
         let key = (session.namespace.clone(), session.id.clone());
         self.text_bytes += session.text_bytes();
         if let Some(before) = self.sessions.insert(key, session.clone()) {
@@ -39,7 +39,7 @@ impl Stored {
     }
 
     /// The store has this thread.
-    pub(super) fn has_thread(&mut self, thread: &Arc<Thread>) {
+    pub(in crate::store) fn has_thread(&mut self, thread: &Arc<Thread>) {
         let key = (thread.namespace.clone(), thread.id.clone());
         self.text_bytes += thread.text_bytes();
         if let Some(before) = self.threads.insert(key, thread.clone()) {
@@ -48,21 +48,31 @@ impl Stored {
     }
 
     /// The store has no such session.
-    pub(super) fn lacks_session(&mut self, ns: &Namespace, id: &SessionId) {
+    pub(in crate::store) fn lacks_session(&mut self, ns: &Namespace, id: &SessionId) {
         if let Some(before) = self.sessions.remove(&(ns.clone(), id.clone())) {
             self.text_bytes = self.text_bytes.saturating_sub(before.text_bytes());
         }
     }
 
     /// The store has no such thread.
-    pub(super) fn lacks_thread(&mut self, ns: &Namespace, id: &ThreadId) {
+    pub(in crate::store) fn lacks_thread(&mut self, ns: &Namespace, id: &ThreadId) {
         if let Some(before) = self.threads.remove(&(ns.clone(), id.clone())) {
             self.text_bytes = self.text_bytes.saturating_sub(before.text_bytes());
         }
     }
 
+    /// A session as the store has it, where that is known.
+    pub(in crate::store) fn session(&self, ns: &Namespace, id: &SessionId) -> Option<&Arc<Session>> {
+        self.sessions.get(&(ns.clone(), id.clone()))
+    }
+
+    /// A thread as the store has it, where that is known.
+    pub(in crate::store) fn thread(&self, ns: &Namespace, id: &ThreadId) -> Option<&Arc<Thread>> {
+        self.threads.get(&(ns.clone(), id.clone()))
+    }
+
     /// What has to be written of a session.
-    pub(super) fn session_change(&self, after: &Session) -> Change {
+    pub(in crate::store) fn session_change(&self, after: &Session) -> Change {
         let before = self.sessions.get(&(after.namespace.clone(), after.id.clone()));
         let Some(before) = before else {
             return Change::RowAndTexts;
@@ -78,7 +88,7 @@ impl Stored {
     }
 
     /// What has to be written of a thread.
-    pub(super) fn thread_change(&self, after: &Thread) -> Change {
+    pub(in crate::store) fn thread_change(&self, after: &Thread) -> Change {
         let before = self.threads.get(&(after.namespace.clone(), after.id.clone()));
         let Some(before) = before else {
             return Change::RowAndTexts;
@@ -99,7 +109,7 @@ impl Stored {
     }
 
     /// Whether it has grown past what it may hold, facts and all.
-    pub(super) fn is_full(&self, rows_max: usize) -> bool {
+    pub(in crate::store) fn is_full(&self, rows_max: usize) -> bool {
         self.sessions.len() + self.threads.len() > rows_max || self.text_bytes > TEXT_BYTES_MAX
     }
 }

@@ -1,0 +1,184 @@
+//! One connection, with every statement prepared, so that what is asked at once goes out at once.
+//!
+//! The driver sends a statement when its future is polled for the first time. [`in_order`] polls futures in their order:
+//! what they ask is executed in that order, and no answer is waited for in between.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
+
+use super::fault::{Fault, Said, failed};
+use super::tls::Connector;
+use super::url::Url;
+use super::{
+    chores, copies, engines, entries, index, items, keys, logs, past_heads, receipts, replicas, resumes,
+    sessions, threads,
+};
+
+/// Values of a statement.
+pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
+
+/// Something that is asked of the database.
+pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What every connection prepares.
+const STATEMENTS: [&[&str]; 14] = [
+    keys::STATEMENTS,
+    sessions::STATEMENTS,
+    threads::STATEMENTS,
+    logs::STATEMENTS,
+    copies::STATEMENTS,
+    entries::STATEMENTS,
+    items::STATEMENTS,
+    engines::STATEMENTS,
+    replicas::STATEMENTS,
+    resumes::STATEMENTS,
+    receipts::STATEMENTS,
+    past_heads::STATEMENTS,
+    chores::STATEMENTS,
+    index::STATEMENTS,
+];
+
+/// A connection.
+pub(super) struct Conn {
+    client: Client,
+    prepared: HashMap<&'static str, Statement>,
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").finish_non_exhaustive()
+    }
+}
+
+impl Conn {
+    /// Connects, sets what `settings` say and prepares every statement.
+    pub(super) async fn connect(url: &Url, connector: &Connector, settings: &str) -> Result<Self, Fault> {
+        let client = connected(url, connector).await?;
+        let operation = "preparing a connection";
+        client.batch_execute(settings).await.map_err(failed(operation))?;
+        let statements = || STATEMENTS.iter().copied().flatten().copied();
+        let preparing = statements().map(|sql| Box::pin(client.prepare(sql)) as Asking<'_, _>);
+        let prepared: Vec<Result<Statement, tokio_postgres::Error>> = in_order(preparing.collect()).await;
+        let prepared = statements().zip(prepared).map(|(sql, statement)| {
+            let statement = statement.inspect_err(|_| tracing::debug!(sql, "a statement is refused"));
+            Ok((sql, statement.map_err(failed(operation))?))
+        });
+        let prepared = prepared.collect::<Result<_, Fault>>()?;
+        Ok(Self { client, prepared })
+    }
+
+    /// The rows that a prepared statement gives.
+    pub(super) async fn rows(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        values: &Values<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let statement = self.prepared(operation, sql)?;
+        self.client
+            .query(statement, values)
+            .await
+            .map_err(failed(operation))
+    }
+
+    /// The first row of those.
+    pub(super) async fn row(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        values: &Values<'_>,
+    ) -> Result<Option<Row>, Fault> {
+        Ok(self.rows(operation, sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a prepared statement; how many rows it changed.
+    pub(super) async fn run(
+        &self,
+        operation: &'static str,
+        sql: &'static str,
+        values: &Values<'_>,
+    ) -> Result<u64, Fault> {
+        let statement = self.prepared(operation, sql)?;
+        self.client
+            .execute(statement, values)
+            .await
+            .map_err(failed(operation))
+    }
+
+    /// The rows of a statement that was put together.
+    pub(super) async fn rows_of(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Fault> {
+        self.client
+            .query_typed(sql, values)
+            .await
+            .map_err(failed(operation))
+    }
+
+    /// Runs statements without values.
+    pub(super) async fn batch(&self, operation: &'static str, sql: &str) -> Result<(), Fault> {
+        self.client.batch_execute(sql).await.map_err(failed(operation))
+    }
+
+    /// Whether it is no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// What ends a statement that runs.
+    pub(super) fn cancel_token(&self) -> CancelToken {
+        self.client.cancel_token()
+    }
+
+    fn prepared(&self, operation: &'static str, sql: &'static str) -> Result<&Statement, Fault> {
+        self.prepared.get(sql).ok_or_else(|| Fault::Database {
+            operation,
+            said: Said::of("a statement that was not prepared"),
+        })
+    }
+}
+
+/// A connection as the driver has it; what it receives is read by a task that ends with it.
+pub(super) async fn connected(url: &Url, connector: &Connector) -> Result<Client, Fault> {
+    let operation = "connecting to PostgreSQL";
+    let connecting = connector.connect(url);
+    let connected = tokio::time::timeout(super::CONNECT_TIMEOUT, connecting).await;
+    connected.map_err(|_| Fault::Database {
+        operation,
+        said: Said::of("the time was up"),
+    })?
+}
+
+/// Waits for all, each polled for the first time after those before it.
+pub(super) async fn in_order<T>(asking: Vec<Asking<'_, T>>) -> Vec<T> {
+    let mut asking: Vec<(Asking<'_, T>, Option<T>)> = asking.into_iter().map(|asked| (asked, None)).collect();
+    poll_fn(move |context| {
+        let mut waits = false;
+        for (asked, answer) in &mut asking {
+            if answer.is_none() {
+                match asked.as_mut().poll(context) {
+                    Poll::Ready(ready) => *answer = Some(ready),
+                    Poll::Pending => waits = true,
+                }
+            }
+        }
+        if waits {
+            return Poll::Pending;
+        }
+        Poll::Ready(
+            asking
+                .iter_mut()
+                .filter_map(|(_, answer)| answer.take())
+                .collect(),
+        )
+    })
+    .await
+}

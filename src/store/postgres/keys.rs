@@ -1,0 +1,362 @@
+//! Keys: what a transaction holds while it decides, so that commits of one thing are serial, whoever makes them.
+//!
+//! A key is an advisory lock of the database, taken for the transaction, on a hash of a kind and a name. Two names that
+//! have one hash wait for each other without need; nothing else comes of it. The hash begins with the store's own
+//! identity, so that stores which share a database do not meet.
+//!
+//! # The rule
+//!
+//! A need is read in a statement that begins after its key is held. **Whoever changes what a need reads holds its key**,
+//! until his transaction is over. So what was read is what is there when the decision is stored, and all transactions
+//! have the effect of some serial order. Need by need:
+//!
+//! | need | key | who changes it, and why he holds the key |
+//! |---|---|---|
+//! | Receipt | receipt | whoever writes one was asked for it. What expires is older than any retry may come: either order of the two is a serial one |
+//! | Session | session | every command that writes a session reads it first |
+//! | Family | the session, and every member | a member comes by a Create, which reads its parent, and goes by commands that read it. The family is read again until no new member appears. An import names a parent that it does not read: it is after any deletion that does not see it |
+//! | Imported | source | imports, which read it. A removal takes a session from the answer: an import that has not seen that was before it |
+//! | HighestFork | title base | forks, which read it. A title that somebody gives is no fork's number: a fork that has not seen it was before it |
+//! | Entries | that of the session, or of the staged log | entries come behind a head that is held; what a path inherits never changes |
+//! | Log, References, Originals | log | see below |
+//! | Thread, Turn, Items | thread | turns and items are written by commands that read their thread; those of a journal that no thread names are nobody's |
+//! | Epoch | epoch | an attachment and a seat without an engine, which read it |
+//! | Engine | engine, shared | attach, detach and forget hold it alone; all others read it |
+//! | Replica | replica, shared | join, renew, leave and expire hold it alone; what a fence guards reads it, so a lease does not end under a write that it lets through |
+//! | Resume | resume | every command that writes one reads it, or finds it as a session's open one |
+//! | OpenResume | session, and the resume that is found | one is opened by a command that reads the session; it ends by its own key, which whoever has found it holds as well. It is read again after that |
+//! | PastHead | session | heads are left by commands that read the session; whoever drops them takes the session's key for that |
+//!
+//! **Who names a log.** A decision that rests on `References` is one to sweep, to stage, to publish or to compact; all of
+//! them hold the log's key. Others make and end references without looking:
+//!
+//! - A new reference comes out of one that is held: a fork's path out of a head, a resume's source or a thread's base out
+//!   of a session, a past head out of the head before it. The old one stands until the new one is there, in one commit;
+//!   a sweep sees one of the two.
+//! - What ends a reference notes the log as loose, and takes the log's key for that: else a sweep that still saw the
+//!   reference could take the new note away, and nobody would look again. So every effect on that note has the key.
+//! - A log that is opened has a name that nobody else knows.
+//!
+//! # Order
+//!
+//! Locks that may be waited for are taken at the beginning of a transaction, all at once, in the order of the keys:
+//! a transaction that waits holds none that comes later. What turns out to be needed after that is only tried. If it
+//! cannot be had, the transaction ends, and its first proposal begins another one with all keys that are known by then;
+//! the others are put back. So nobody waits in a circle, but for two hashes that are one, or a row: the database finds
+//! that, and the batch is tried again.
+//!
+//! A deletion may have ten thousand members, and the database room for fewer locks. So every transaction that holds a
+//! key of a namespace holds the namespace as well, shared; one that needs very many keys of it holds it alone instead.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::columns::Columns;
+use super::conn::Conn;
+use super::fault::Fault;
+use crate::domain::proposal::EngineCommand;
+use crate::domain::{Command, Effect, Namespace, Need, Proposal, ResumeId, SessionId, ThreadId};
+
+pub(super) const STATEMENTS: &[&str] = &[WAIT, TRY];
+
+/// Keys of one namespace that are taken one by one; with more the namespace is taken as a whole.
+const MEMBERS_MAX: usize = 500;
+
+/// What a store's keys begin with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Salt(u64);
+
+/// A key. They are ordered by their kind first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    kind: Kind,
+    hash: i64,
+    hold: Hold,
+    /// The hash of the namespace it is in; 0 where it is in none.
+    within: i64,
+}
+
+/// How a key is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Hold {
+    Alone,
+    Shared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Namespace,
+    Receipt,
+    Thread,
+    Session,
+    Source,
+    Title,
+    Resume,
+    Epoch,
+    Engine,
+    Replica,
+    Log,
+}
+
+impl Key {
+    /// Its hash, if it is held alone.
+    pub(super) fn alone(&self) -> Option<i64> {
+        (self.hold == Hold::Alone).then_some(self.hash)
+    }
+}
+
+impl Salt {
+    pub(super) fn of(identity: Uuid) -> Self {
+        let (high, low) = identity.as_u64_pair();
+        Self(high ^ low)
+    }
+
+    fn key(self, kind: Kind, hold: Hold, parts: &[&[u8]]) -> Key {
+        let mut name = vec![kind as u8];
+        for part in parts {
+            name.extend(part.len().to_be_bytes());
+            name.extend_from_slice(part);
+        }
+        let hash = xxh3_64_with_seed(&name, self.0).cast_signed();
+        let within = 0;
+        Key {
+            kind,
+            hash,
+            hold,
+            within,
+        }
+    }
+
+    fn named(self, kind: Kind, hold: Hold, ns: &Namespace, name: &str, keys: &mut BTreeSet<Key>) {
+        let ns = ns.as_str().as_bytes();
+        let whole = self.key(Kind::Namespace, Hold::Shared, &[ns]);
+        keys.insert(Key {
+            within: whole.hash,
+            ..self.key(kind, hold, &[ns, name.as_bytes()])
+        });
+        keys.insert(whole);
+    }
+
+    /// Adds the keys of a need of `proposal`.
+    pub(super) fn of_need(self, proposal: &Proposal, need: &Need, keys: &mut BTreeSet<Key>) {
+        let alone = Hold::Alone;
+        match need {
+            Need::Receipt(ns, id) => self.named(Kind::Receipt, alone, ns, id.as_str(), keys),
+            Need::Session(ns, id) | Need::Family(ns, id) | Need::OpenResume(ns, id) => {
+                self.named(Kind::Session, alone, ns, id.as_str(), keys);
+            }
+            Need::PastHead(ns, id, _) => self.named(Kind::Session, alone, ns, id.as_str(), keys),
+            Need::Imported(ns, source) => self.named(Kind::Source, alone, ns, source.as_str(), keys),
+            Need::HighestFork(ns, base) => self.named(Kind::Title, alone, ns, base, keys),
+            // Those of a session or thread whose key is held.
+            Need::Entries(..) | Need::Turn(..) | Need::Items(..) => {}
+            Need::Log(id) | Need::References(id) | Need::Originals(id) => {
+                keys.insert(self.key(Kind::Log, alone, &[id.0.as_bytes()]));
+            }
+            Need::Thread(ns, id) => self.named(Kind::Thread, alone, ns, id.as_str(), keys),
+            Need::Epoch(ns) => self.named(Kind::Epoch, alone, ns, "", keys),
+            Need::Engine(ns, id) => {
+                let hold = if changes_engines(proposal) {
+                    alone
+                } else {
+                    Hold::Shared
+                };
+                self.named(Kind::Engine, hold, ns, id.as_str(), keys);
+            }
+            Need::Replica(id) => {
+                let is_its_own = matches!(proposal.command, Command::Replica(_));
+                let hold = if is_its_own { alone } else { Hold::Shared };
+                keys.insert(self.key(Kind::Replica, hold, &[id.as_str().as_bytes()]));
+            }
+            Need::Resume(ns, id) => self.named(Kind::Resume, alone, ns, id.as_str(), keys),
+        }
+    }
+
+    /// Adds the keys of what the answer to a need names.
+    pub(super) fn of_answer(
+        self,
+        need: &Need,
+        answer: &crate::domain::facts::Answer,
+        keys: &mut BTreeSet<Key>,
+    ) {
+        use crate::domain::facts::Answer;
+        match (need, answer) {
+            (Need::Family(ns, _), Answer::Family(members)) => {
+                for member in members {
+                    self.named(Kind::Session, Hold::Alone, ns, member.as_str(), keys);
+                }
+            }
+            (Need::OpenResume(ns, _), Answer::Resume(Some(resume))) => {
+                self.named(Kind::Resume, Hold::Alone, ns, resume.id.as_str(), keys);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds the keys that an effect has to be written under.
+    pub(super) fn of_effect(self, effect: &Effect, keys: &mut BTreeSet<Key>) {
+        match effect {
+            Effect::Loosen(id, _) | Effect::Fasten(id) => {
+                keys.insert(self.of_log(*id));
+            }
+            Effect::DropPastHeads {
+                namespace, session, ..
+            } => self.named(Kind::Session, Hold::Alone, namespace, session.as_str(), keys),
+            _ => {}
+        }
+    }
+
+    /// The hash of a session's key.
+    pub(super) fn of_session(self, ns: &Namespace, id: &SessionId) -> i64 {
+        self.hash_of(Kind::Session, ns, id.as_str())
+    }
+
+    /// The hash of a thread's key.
+    pub(super) fn of_thread(self, ns: &Namespace, id: &ThreadId) -> i64 {
+        self.hash_of(Kind::Thread, ns, id.as_str())
+    }
+
+    /// The hash of a resume's key.
+    pub(super) fn of_resume(self, ns: &Namespace, id: &ResumeId) -> i64 {
+        self.hash_of(Kind::Resume, ns, id.as_str())
+    }
+
+    fn hash_of(self, kind: Kind, ns: &Namespace, name: &str) -> i64 {
+        let parts = [ns.as_str().as_bytes(), name.as_bytes()];
+        self.key(kind, Hold::Alone, &parts).hash
+    }
+
+    /// The lock of the replica that keeps the search index.
+    pub(super) fn of_index(self) -> i64 {
+        xxh3_64_with_seed(b"search index", self.0).cast_signed()
+    }
+
+    /// The key of a log.
+    pub(super) fn of_log(self, id: crate::domain::LogId) -> Key {
+        self.key(Kind::Log, Hold::Alone, &[id.0.as_bytes()])
+    }
+}
+
+/// Whether the engine that a proposal names is changed by it.
+fn changes_engines(proposal: &Proposal) -> bool {
+    match &proposal.command {
+        Command::Engine(command) => match command {
+            EngineCommand::Attach { .. } | EngineCommand::Detach { .. } | EngineCommand::Forget { .. } => {
+                true
+            }
+            EngineCommand::OpenThread { .. }
+            | EngineCommand::CloseThread { .. }
+            | EngineCommand::Interrupt { .. } => false,
+        },
+        Command::Session(_)
+        | Command::Thread(_)
+        | Command::Replica(_)
+        | Command::Resume(_)
+        | Command::Upkeep(_) => false,
+    }
+}
+
+/// The keys that a transaction holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    keys: BTreeSet<Key>,
+}
+
+impl Held {
+    /// Whether all of these are held.
+    pub(super) fn has_all(&self, keys: &BTreeSet<Key>) -> bool {
+        keys.iter().all(|key| self.has(key))
+    }
+
+    /// Those that are not; where they are very many of one namespace, the namespace.
+    pub(super) fn lacks(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let mut lacking: BTreeSet<Key> = keys.iter().filter(|key| !self.has(key)).copied().collect();
+        let namespaces: BTreeSet<i64> = lacking.iter().map(|key| key.within).collect();
+        for namespace in namespaces.into_iter().filter(|hash| *hash != 0) {
+            if lacking.iter().filter(|key| key.within == namespace).count() > MEMBERS_MAX {
+                lacking.retain(|key| key.within != namespace);
+                lacking.insert(Key {
+                    kind: Kind::Namespace,
+                    hash: namespace,
+                    hold: Hold::Alone,
+                    within: 0,
+                });
+            }
+        }
+        lacking
+    }
+
+    /// These are held from now on.
+    pub(super) fn extend(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.keys.extend(keys);
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        let alone = Key {
+            hold: Hold::Alone,
+            ..*key
+        };
+        let whole = Key {
+            kind: Kind::Namespace,
+            hash: key.within,
+            hold: Hold::Alone,
+            within: 0,
+        };
+        self.keys.contains(&alone) || self.keys.contains(key) || self.keys.contains(&whole)
+    }
+}
+
+/// What is locked: one key at most for each hash, in order. A key that is wanted both ways is wanted alone.
+fn wanted(keys: &BTreeSet<Key>) -> (Vec<i64>, Vec<bool>) {
+    let (mut hashes, mut shared): (Vec<i64>, Vec<bool>) = Default::default();
+    for key in keys {
+        // Alone comes before shared.
+        if hashes.last() != Some(&key.hash) {
+            hashes.push(key.hash);
+            shared.push(key.hold == Hold::Shared);
+        }
+    }
+    (hashes, shared)
+}
+
+const WAIT: &str = "SELECT count(held) FROM (SELECT CASE WHEN shared THEN pg_advisory_xact_lock_shared(key)::text \
+        ELSE pg_advisory_xact_lock(key)::text END AS held \
+    FROM unnest($1::bigint[], $2::boolean[]) AS k (key, shared) OFFSET 0) AS locked";
+
+/// Takes keys, waiting for each.
+pub(super) async fn wait(conn: &Conn, keys: &BTreeSet<Key>) -> Result<(), Fault> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (hashes, shared) = wanted(keys);
+    conn.run("waiting for keys", WAIT, &[&hashes, &shared])
+        .await
+        .map(drop)
+}
+
+const TRY: &str = "SELECT CASE WHEN shared THEN pg_try_advisory_xact_lock_shared(key) \
+        ELSE pg_try_advisory_xact_lock(key) END, key \
+    FROM unnest($1::bigint[], $2::boolean[]) AS k (key, shared)";
+
+/// Takes those keys that nobody else has.
+pub(super) async fn take(conn: &Conn, keys: &BTreeSet<Key>) -> Result<BTreeSet<Key>, Fault> {
+    if keys.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let (hashes, shared) = wanted(keys);
+    let rows = conn.rows("taking keys", TRY, &[&hashes, &shared]).await?;
+    let mut taken = BTreeSet::new();
+    for row in &rows {
+        let columns = Columns(row);
+        if columns.flag(0) == Ok(true) {
+            taken.extend(columns.integer(1).ok());
+        }
+    }
+    Ok(keys
+        .iter()
+        .filter(|key| taken.contains(&key.hash))
+        .copied()
+        .collect())
+}

@@ -1,0 +1,437 @@
+//! Lanes: tasks that write, each over a connection of its own. A proposal goes to the lane of its main name, so that
+//! calls on one session meet in one batch.
+//!
+//! A lane takes what has piled up, and decides and stores it in one transaction (see [`transaction`]). What cannot have
+//! its keys now is the first of the next batch, where it waits for them. A batch that the database refuses is tried
+//! again, each proposal alone, so that none fails for another. Nothing is kept from one batch to the next: another
+//! replica may have written.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::conn::Conn;
+use super::fault::{Fault, Said};
+use super::index::Hints;
+use super::keys::{Key, Salt};
+use super::news::News;
+use super::order::Order;
+use super::tls::Connector;
+use super::url::Url;
+use super::{Alive, Closed};
+use crate::domain::proposal::{
+    EngineCommand, ReplicaCommand, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
+};
+use crate::domain::{Command, Proposal, Time};
+use crate::store::batch::weight;
+use crate::store::{Committed, Error, Observers};
+
+mod transaction;
+
+use transaction::{Stop, Stored};
+
+/// Proposals that wait for a lane before more wait in line.
+const QUEUE_MAX: usize = 1_024;
+
+/// Proposals of one batch: each has some keys, and the database room for so many.
+const BATCH_MAX: usize = 128;
+
+/// Bytes of bodies of one batch, unless one proposal alone has more.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How often a transaction is tried again that the database has taken back, or that learned of further keys.
+const RETRIES_MAX: u32 = 16;
+
+/// How often a proposal waits in vain for its keys before it is refused.
+const LOCKED_OUT_MAX: u32 = 3;
+
+/// How long after a failure the first attempt to connect again is made; each further one waits twice as long.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+
+/// The longest of these waits.
+const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(1);
+
+type Reply = oneshot::Sender<Result<Committed, Error>>;
+
+/// The lanes, as the rest of the store holds them.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    jobs: Mutex<Option<mpsc::Sender<Pending>>>,
+    broken: Arc<AtomicBool>,
+}
+
+/// What all lanes know.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) url: Url,
+    pub(super) connector: Connector,
+    pub(super) settings: String,
+    /// What the connection that keeps the search index is set to.
+    pub(super) indexing: String,
+    pub(super) salt: Salt,
+    pub(super) observers: Arc<Observers>,
+    pub(super) hints: Arc<Hints>,
+    pub(super) order: Order,
+    pub(super) news: News,
+}
+
+/// A proposal that waits for its answer.
+#[derive(Debug)]
+struct Pending {
+    proposal: Proposal,
+    now: Time,
+    reply: Reply,
+    /// Keys that it is known to need, beside those of its first needs.
+    keys: BTreeSet<Key>,
+    locked_out: u32,
+}
+
+/// A batch could not be stored, or a lane has not recovered from that.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum NotWritten {
+    #[error("its batch could not be written")]
+    Failed,
+    #[error("writes are refused until the database can be reached again")]
+    Refusing,
+    #[error("what it needs was held by others for too long")]
+    LockedOut,
+}
+
+impl Lanes {
+    /// Starts a lane over each connection.
+    pub(super) fn start(conns: Vec<Conn>, shared: &Arc<Shared>, alive: &Alive) -> Self {
+        let lane = |conn| {
+            let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+            let broken = Arc::new(AtomicBool::new(false));
+            let worker = Worker {
+                conn: Some(conn),
+                queue,
+                back: VecDeque::new(),
+                broken: broken.clone(),
+                shared: shared.clone(),
+                alone: 0,
+                _alive: alive.clone(),
+            };
+            tokio::spawn(worker.run());
+            Lane {
+                jobs: Mutex::new(Some(jobs)),
+                broken,
+            }
+        };
+        Self {
+            lanes: conns.into_iter().map(lane).collect(),
+        }
+    }
+
+    /// Decides and stores a proposal.
+    pub(super) async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error> {
+        let lane = &self.lanes[lane_of(&proposal, self.lanes.len())];
+        let jobs = lane.takes_writes()?;
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending {
+            proposal,
+            now,
+            reply,
+            keys: BTreeSet::new(),
+            locked_out: 0,
+        };
+        let sent = jobs.send(pending).await;
+        sent.map_err(|_| Error::unavailable("committing", Closed))?;
+        // Without an answer the lane has panicked over this batch, and its connection has taken it back.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::unavailable("committing", NotWritten::Failed)))
+    }
+
+    /// Whether writes are taken.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.lanes
+            .iter()
+            .try_for_each(|lane| lane.takes_writes().map(drop))
+    }
+
+    /// Takes no more; the lanes end when they have finished what was taken.
+    pub(super) fn close(&self) {
+        for lane in &self.lanes {
+            drop(lane.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+}
+
+impl Lane {
+    fn takes_writes(&self) -> Result<mpsc::Sender<Pending>, Error> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Error::unavailable("committing", NotWritten::Refusing));
+        }
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        jobs.ok_or_else(|| Error::unavailable("committing", Closed))
+    }
+}
+
+/// The lane of the main name of a proposal: the thread that it writes to, else the session, else what it is of.
+fn lane_of(proposal: &Proposal, lanes: usize) -> usize {
+    let log;
+    let name = match &proposal.command {
+        Command::Session(command) => match command {
+            SessionCommand::Create { id, .. }
+            | SessionCommand::Update { id, .. }
+            | SessionCommand::Delete { id, .. }
+            | SessionCommand::Undelete { id }
+            | SessionCommand::Append { id, .. } => id.as_str(),
+            SessionCommand::Save(save) => save.thread.as_str(),
+            SessionCommand::Snapshot(snapshot) => snapshot.thread.as_str(),
+            SessionCommand::Fork(fork) => fork.source.as_str(),
+            SessionCommand::Rewind(rewind) => rewind.session.as_str(),
+            SessionCommand::Prune(_) | SessionCommand::Pruned { .. } | SessionCommand::Import(_) => "",
+        },
+        Command::Thread(command) => match command {
+            ThreadCommand::Create { id, .. }
+            | ThreadCommand::Update { id, .. }
+            | ThreadCommand::Delete { id, .. }
+            | ThreadCommand::StartTurn { id, .. }
+            | ThreadCommand::AppendItems { id, .. }
+            | ThreadCommand::FinishTurn { id, .. } => id.as_str(),
+        },
+        Command::Engine(command) => match command {
+            EngineCommand::OpenThread { thread, .. }
+            | EngineCommand::CloseThread { thread, .. }
+            | EngineCommand::Interrupt { thread, .. } => thread.as_str(),
+            EngineCommand::Attach { id, .. }
+            | EngineCommand::Detach { id, .. }
+            | EngineCommand::Forget { id } => id.as_str(),
+        },
+        Command::Resume(command) => match command {
+            ResumeCommand::Open(open) => open.session.as_str(),
+            ResumeCommand::Start(start) => start.id.as_str(),
+            ResumeCommand::Seat(seat) => seat.id.as_str(),
+            ResumeCommand::Progress { id, .. }
+            | ResumeCommand::Fail { id, .. }
+            | ResumeCommand::Take { id }
+            | ResumeCommand::Hand { id, .. }
+            | ResumeCommand::Cancel { id } => id.as_str(),
+        },
+        Command::Replica(command) => match command {
+            ReplicaCommand::Join { id, .. } => id.as_str(),
+            ReplicaCommand::Renew { fence, .. }
+            | ReplicaCommand::Leave { fence }
+            | ReplicaCommand::Expire { fence } => fence.replica.as_str(),
+        },
+        Command::Upkeep(command) => match command {
+            UpkeepCommand::ExpireReceipts { .. } | UpkeepCommand::ExpireResumes { .. } => "",
+            UpkeepCommand::ExpireHead { session, .. }
+            | UpkeepCommand::Purge { session }
+            | UpkeepCommand::Compact { session, .. } => session.as_str(),
+            UpkeepCommand::Stage { log: staged, .. } => {
+                log = staged.id.to_string();
+                log.as_str()
+            }
+            UpkeepCommand::Sweep { log: swept } => {
+                log = swept.to_string();
+                log.as_str()
+            }
+        },
+    };
+    let hash = xxh3_64(format!("{}/{name}", proposal.namespace).as_bytes());
+    usize::try_from(hash % lanes.max(1) as u64).unwrap_or_default()
+}
+
+/// What the task owns.
+struct Worker {
+    /// `None` after a failure, until there is another one.
+    conn: Option<Conn>,
+    queue: mpsc::Receiver<Pending>,
+    /// What was taken and is not decided yet; it comes before the queue.
+    back: VecDeque<Pending>,
+    broken: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    /// So many proposals are tried alone.
+    alone: usize,
+    _alive: Alive,
+}
+
+impl Worker {
+    /// Takes, decides, stores and answers until nobody can send any more.
+    async fn run(mut self) {
+        loop {
+            if self.back.is_empty() {
+                let Some(pending) = self.queue.recv().await else {
+                    return;
+                };
+                self.back.push_back(pending);
+            }
+            let batch = self.batch();
+            self.store(batch).await;
+            if self.conn.as_ref().is_none_or(Conn::is_closed) {
+                self.recover().await;
+            }
+        }
+    }
+
+    /// What has piled up.
+    fn batch(&mut self) -> VecDeque<Pending> {
+        let max = if self.alone > 0 { 1 } else { BATCH_MAX };
+        self.alone = self.alone.saturating_sub(1);
+        let (mut batch, mut bytes) = (VecDeque::new(), 0);
+        while batch.len() < max && bytes < BATCH_BYTES_MAX {
+            let next = self.back.pop_front().or_else(|| self.queue.try_recv().ok());
+            let Some(pending) = next else { break };
+            if pending.reply.is_closed() {
+                continue;
+            }
+            bytes += weight(&pending.proposal);
+            batch.push_back(pending);
+        }
+        batch
+    }
+
+    /// Decides and stores a batch, and answers those that were decided; the others go back.
+    async fn store(&mut self, mut batch: VecDeque<Pending>) {
+        let began = Instant::now();
+        for attempt in 0..=RETRIES_MAX {
+            if batch.is_empty() {
+                return;
+            }
+            let Some(conn) = self.conn.as_ref() else {
+                return refuse_all(batch, NotWritten::Refusing);
+            };
+            let stop = match transaction::store(conn, &self.shared, batch.make_contiguous()).await {
+                Ok(stored) => {
+                    tracing::debug!(
+                        transaction = "commit",
+                        proposals = batch.len(),
+                        retries = attempt,
+                        took_ms = began.elapsed().as_millis(),
+                        "stored"
+                    );
+                    return self.answer(batch, stored);
+                }
+                Err(stop) => stop,
+            };
+            if conn.batch("taking a transaction back", "ROLLBACK").await.is_err() {
+                self.conn = None;
+            }
+            match stop {
+                Stop::Keys(keys) => {
+                    if let Some(first) = batch.front_mut() {
+                        first.keys.extend(keys);
+                    }
+                }
+                Stop::Fault(fault) if self.conn.is_some() && fault.is_passing() => {}
+                Stop::Fault(fault) if self.conn.is_some() && fault.is_locked_out() => {
+                    return self.locked_out(batch);
+                }
+                Stop::Fault(fault) if self.conn.is_some() && batch.len() > 1 => {
+                    log(fault, batch.len());
+                    self.alone = batch.len();
+                    return self.put_back(batch);
+                }
+                Stop::Fault(fault) => {
+                    log(fault, batch.len());
+                    return refuse_all(batch, NotWritten::Failed);
+                }
+                Stop::Commit(fault) => {
+                    // Whether it is stored nobody knows; the connection is no more.
+                    self.conn = None;
+                    log(fault, batch.len());
+                    return refuse_all(batch, NotWritten::Failed);
+                }
+            }
+        }
+        let said = Said::of("it was tried too often");
+        let operation = "committing";
+        log(Fault::Database { operation, said }, batch.len());
+        refuse_all(batch, NotWritten::Failed);
+    }
+
+    /// The first has waited in vain; the others need not wait for it.
+    fn locked_out(&mut self, mut batch: VecDeque<Pending>) {
+        if let Some(mut first) = batch.pop_front() {
+            first.locked_out += 1;
+            if first.locked_out >= LOCKED_OUT_MAX {
+                tracing::warn!("a proposal has waited in vain for what it needs");
+                refuse(first.reply, NotWritten::LockedOut);
+            } else {
+                batch.push_back(first);
+            }
+        }
+        self.put_back(batch);
+    }
+
+    fn put_back(&mut self, batch: VecDeque<Pending>) {
+        batch
+            .into_iter()
+            .rev()
+            .for_each(|pending| self.back.push_front(pending));
+    }
+
+    fn answer(&mut self, batch: VecDeque<Pending>, stored: Stored) {
+        let mut back = VecDeque::new();
+        for (pending, answer) in batch.into_iter().zip(stored.answers) {
+            match answer {
+                // Who asked may have left meanwhile.
+                Some(answer) => {
+                    let _ = pending.reply.send(answer);
+                }
+                None => back.push_back(pending),
+            }
+        }
+        self.put_back(back);
+    }
+
+    /// Connects anew, and refuses whatever comes until that has worked out or the store is closed.
+    async fn recover(&mut self) {
+        self.broken.store(true, Ordering::Release);
+        self.conn = None;
+        let mut wait = RECONNECT_AFTER;
+        loop {
+            let shared = &self.shared;
+            match Conn::connect(&shared.url, &shared.connector, &shared.settings).await {
+                Ok(conn) => {
+                    tracing::info!("the database can be written to again");
+                    self.conn = Some(conn);
+                    self.broken.store(false, Ordering::Release);
+                    return;
+                }
+                Err(fault) => {
+                    let error = Error::from(fault);
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the database cannot be written to");
+                }
+            }
+            refuse_all(std::mem::take(&mut self.back), NotWritten::Refusing);
+            loop {
+                match self.queue.try_recv() {
+                    Ok(pending) => refuse(pending.reply, NotWritten::Refusing),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RECONNECT_AFTER_MAX);
+        }
+    }
+}
+
+fn log(fault: Fault, proposals: usize) {
+    let error = Error::from(fault);
+    let error: &dyn std::error::Error = &error;
+    tracing::error!(error, proposals, "a batch could not be written");
+}
+
+fn refuse_all(batch: VecDeque<Pending>, why: NotWritten) {
+    batch.into_iter().for_each(|pending| refuse(pending.reply, why));
+}
+
+fn refuse(reply: Reply, why: NotWritten) {
+    // Who asked may have left meanwhile.
+    let _ = reply.send(Err(Error::unavailable("committing", why)));
+}

@@ -1,0 +1,392 @@
+//! One transaction: takes keys, reads, decides one proposal after another on top of each other, writes, commits.
+//!
+//! What all proposals ask for first goes out in one piece, behind their keys: one round trip for a batch of appends, one
+//! more where they name entries, one for all that is written, one to commit. A need that only the database can answer
+//! once what is pending is written has that written first, in the same transaction.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{join, join4};
+
+use super::{Pending, Shared};
+use crate::domain::{Decision, Effect, Facts, LogId, Need, Time, decide};
+use crate::store::batch::{ROUNDS_MAX, open_needs, settled};
+use crate::store::postgres::answers::{Asked, answers, once};
+use crate::store::postgres::conn::Conn;
+use crate::store::postgres::fault::Fault;
+use crate::store::postgres::keys::{self, Held, Key};
+use crate::store::postgres::{effects, past_heads};
+use crate::store::{Committed, Error, stored};
+
+/// Rounds of asking: needs follow from facts, and members are looked for until there is none more.
+const ASKED_MAX: usize = 2 * ROUNDS_MAX;
+
+/// Rows that are remembered while one transaction writes several times.
+const FACTS_MAX: usize = 20_000;
+
+/// What was stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// In the order of the batch; `None`: it could not have its keys, and was not decided.
+    pub(super) answers: Vec<Option<Result<Committed, Error>>>,
+}
+
+/// Why nothing was stored.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The first proposal needs these keys, and others have some of them.
+    Keys(BTreeSet<Key>),
+    /// Something failed before the commit.
+    Fault(Fault),
+    /// The commit failed: it may be stored.
+    Commit(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Decides and stores a batch.
+pub(super) async fn store(conn: &Conn, shared: &Shared, batch: &[Pending]) -> Result<Stored, Stop> {
+    let mut transaction = Transaction {
+        conn,
+        shared,
+        batch,
+        seats: batch.iter().map(Seat::of).collect(),
+        held: Held::default(),
+        facts: Facts::default(),
+        stored: stored::Stored::default(),
+        effects: Vec::new(),
+        heads: Vec::new(),
+        lost: Vec::new(),
+        oldest: None,
+    };
+    transaction.begin().await?;
+    for at in 0..batch.len() {
+        transaction.judge(at).await?;
+    }
+    transaction.flush().await?;
+    transaction.commit().await
+}
+
+/// Where a proposal stands.
+struct Seat {
+    /// The keys that it is known to need.
+    keys: BTreeSet<Key>,
+    state: State,
+}
+
+enum State {
+    /// It is to be decided.
+    Open,
+    /// Others have a key that it needs.
+    Out,
+    Answered(Box<Result<Committed, Error>>),
+}
+
+impl Seat {
+    fn of(pending: &Pending) -> Self {
+        Self {
+            keys: pending.keys.clone(),
+            state: State::Open,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+}
+
+/// How the keys of the first proposal are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// Nothing is held yet: they are waited for.
+    Waits,
+    /// They are tried, as all others are.
+    Tries,
+}
+
+struct Transaction<'a> {
+    conn: &'a Conn,
+    shared: &'a Shared,
+    batch: &'a [Pending],
+    seats: Vec<Seat>,
+    held: Held,
+    facts: Facts,
+    /// Rows as they were read, or written by this transaction.
+    stored: stored::Stored,
+    /// Decided, and not written yet.
+    effects: Vec<Effect>,
+    /// What was written.
+    heads: Vec<effects::Heads>,
+    /// Logs that have lost entries.
+    lost: Vec<LogId>,
+    /// The time of the oldest that was decided.
+    oldest: Option<Time>,
+}
+
+impl Transaction<'_> {
+    /// Begins, and asks for what all proposals need, as far as that goes before one of them is decided.
+    async fn begin(&mut self) -> Result<(), Stop> {
+        let all: Vec<usize> = (0..self.batch.len()).collect();
+        let mut first = First::Waits;
+        for _ in 0..ASKED_MAX {
+            if !self.ask(&all, first).await? {
+                break;
+            }
+            first = First::Tries;
+        }
+        Ok(())
+    }
+
+    /// Takes the keys of what these proposals need next, and asks for it, in one round trip. Whether anything was open.
+    async fn ask(&mut self, seats: &[usize], first: First) -> Result<bool, Stop> {
+        let mut open = Vec::new();
+        for at in seats.iter().copied() {
+            if !self.seats[at].is_open() {
+                continue;
+            }
+            for need in open_needs(&self.facts, &self.batch[at].proposal) {
+                let proposal = &self.batch[at].proposal;
+                let salt = self.shared.salt;
+                salt.of_need(proposal, &need, &mut self.seats[at].keys);
+                open.push((at, need));
+            }
+        }
+        if open.is_empty() && first == First::Tries {
+            return Ok(false);
+        }
+        let is_open = !open.is_empty();
+        let asking: BTreeSet<usize> = open.iter().map(|(at, _)| *at).collect();
+        let asked = once(open);
+        let mut wanted = BTreeSet::new();
+        asking.iter().for_each(|at| wanted.extend(&self.seats[*at].keys));
+        let conn = self.conn;
+        let needs: Vec<Need> = asked.iter().map(|asked| asked.need.clone()).collect();
+        let found = match first {
+            First::Waits => {
+                let own = self.held.lacks(&self.seats[0].keys);
+                self.held.extend(own.iter().copied());
+                let others = self.held.lacks(&wanted);
+                let begun = join4(
+                    conn.batch("beginning a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED"),
+                    keys::wait(conn, &own),
+                    keys::take(conn, &others),
+                    answers(conn, &needs),
+                );
+                let (begun, waited, taken, found) = begun.await;
+                begun?;
+                waited?;
+                self.held.extend(taken?);
+                found?
+            }
+            First::Tries => {
+                let lacking = self.held.lacks(&wanted);
+                let (taken, found) = join(keys::take(conn, &lacking), answers(conn, &needs)).await;
+                self.held.extend(taken?);
+                found?
+            }
+        };
+        for at in asking {
+            self.has_keys(at)?;
+        }
+        for (asked, answered) in asked.into_iter().zip(found) {
+            self.learn(asked, answered);
+        }
+        Ok(is_open)
+    }
+
+    /// Whether a proposal has the keys that it is known to need. If not it is out; the first one stops the whole
+    /// transaction, to wait for them in the next.
+    fn has_keys(&mut self, at: usize) -> Result<bool, Stop> {
+        let lacking = self.held.lacks(&self.seats[at].keys);
+        if lacking.is_empty() {
+            return Ok(true);
+        }
+        if at == 0 {
+            let mut keys = self.seats[at].keys.clone();
+            keys.extend(lacking);
+            return Err(Stop::Keys(keys));
+        }
+        self.seats[at].state = State::Out;
+        Ok(false)
+    }
+
+    /// Takes an answer, if somebody who asked has the keys of the need and of what the answer names; else the latter
+    /// are taken, and it is asked again.
+    fn learn(&mut self, asked: Asked, answered: Result<crate::domain::facts::Answer, Fault>) {
+        let Asked { need, seats } = asked;
+        let askers: Vec<usize> = seats.into_iter().filter(|at| self.seats[*at].is_open()).collect();
+        if askers.is_empty() {
+            return;
+        }
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(fault) => {
+                let error = Error::from(fault);
+                for at in askers {
+                    self.seats[at].state = State::Answered(Box::new(Err(again(&error))));
+                }
+                return;
+            }
+        };
+        let mut follow = BTreeSet::new();
+        self.shared.salt.of_answer(&need, &answer, &mut follow);
+        if !self.held.has_all(&follow) {
+            for at in askers {
+                self.seats[at].keys.extend(&follow);
+            }
+            return;
+        }
+        use crate::domain::facts::Answer;
+        match &answer {
+            Answer::Session(Some(session)) => self.stored.has_session(session),
+            Answer::Thread(Some(thread)) => self.stored.has_thread(thread),
+            _ => {}
+        }
+        self.facts.learn(need, answer);
+    }
+
+    /// Decides a proposal on top of those before it.
+    async fn judge(&mut self, at: usize) -> Result<(), Stop> {
+        let pending = &self.batch[at];
+        for _ in 0..ASKED_MAX {
+            let open = open_needs(&self.facts, &pending.proposal);
+            if open.is_empty() || !self.seats[at].is_open() {
+                break;
+            }
+            if open.iter().any(|need| !self.facts.store_can_answer(need)) {
+                self.flush().await?;
+            }
+            self.ask(&[at], First::Tries).await?;
+        }
+        if !self.seats[at].is_open() {
+            return Ok(());
+        }
+        let decision = match decide(&self.facts, &pending.proposal, pending.now) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                self.seats[at].state = State::Answered(Box::new(Err(refusal.into())));
+                return Ok(());
+            }
+        };
+        let Some(loose) = self.may_write(at, &decision).await? else {
+            return Ok(());
+        };
+        let (effects, committed) = settled(&mut self.facts, &pending.proposal, decision);
+        self.lost.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::DropRows { log, .. } | Effect::RemoveLog(log) => Some(*log),
+            _ => None,
+        }));
+        if !effects.is_empty() {
+            self.oldest = self.oldest.into_iter().chain([pending.now]).min();
+        }
+        self.effects.extend(effects);
+        self.effects.extend(loose);
+        self.seats[at].state = State::Answered(Box::new(Ok(committed)));
+        Ok(())
+    }
+
+    /// Takes the keys that what is to be written has to be written under. `None`: they cannot be had. Says which logs
+    /// become loose with heads that are dropped.
+    async fn may_write(&mut self, at: usize, decision: &Decision) -> Result<Option<Vec<Effect>>, Stop> {
+        for effect in &decision.effects {
+            self.shared.salt.of_effect(effect, &mut self.seats[at].keys);
+        }
+        if !self.take(at).await? {
+            return Ok(None);
+        }
+        let mut loose = Vec::new();
+        for effect in &decision.effects {
+            let Effect::DropPastHeads {
+                namespace,
+                session,
+                revision,
+                time,
+            } = effect
+            else {
+                continue;
+            };
+            // Heads that are left in this transaction are among them.
+            self.flush().await?;
+            let logs = past_heads::logs(self.conn, namespace, session, *revision).await;
+            for log in logs? {
+                self.seats[at].keys.insert(self.shared.salt.of_log(log));
+                loose.push(Effect::Loosen(log, *time));
+            }
+        }
+        Ok(self.take(at).await?.then_some(loose))
+    }
+
+    async fn take(&mut self, at: usize) -> Result<bool, Stop> {
+        let lacking = self.held.lacks(&self.seats[at].keys);
+        if !lacking.is_empty() {
+            let taken = keys::take(self.conn, &lacking).await?;
+            self.held.extend(taken);
+        }
+        self.has_keys(at)
+    }
+
+    /// Writes what is decided. What is known after that is what is likely to be asked for again.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        if self.effects.is_empty() {
+            return Ok(());
+        }
+        let heads = effects::write(self.conn, &self.effects, &self.stored).await?;
+        heads.settle(&mut self.stored);
+        self.heads.push(heads);
+        self.effects.clear();
+        self.facts.settle(FACTS_MAX);
+        Ok(())
+    }
+
+    /// Commits, and tells whoever has to know before anybody is answered.
+    async fn commit(self) -> Result<Stored, Stop> {
+        let operation = "committing";
+        if self.heads.is_empty() {
+            self.conn.batch(operation, "COMMIT").await?;
+            return Ok(self.answered());
+        }
+        // Not what is held: where that is a whole namespace, it is these keys that others have.
+        let keys = self.seats.iter().flat_map(|seat| &seat.keys);
+        let turn = self.shared.order.take(keys.filter_map(Key::alone).collect());
+        let committed = self.conn.batch(operation, "COMMIT").await;
+        committed.map_err(Stop::Commit)?;
+        turn.comes().await;
+        if let Some(oldest) = self.oldest {
+            let written = self.heads.iter().flat_map(effects::Heads::sessions);
+            self.shared.hints.note(written, self.lost.iter().copied(), oldest);
+        }
+        for seat in &self.seats {
+            if let State::Answered(answer) = &seat.state
+                && let Ok(committed) = &**answer
+            {
+                self.shared.observers.tell(&committed.changes);
+                self.shared.news.tell(&committed.changes);
+            }
+        }
+        drop(turn);
+        Ok(self.answered())
+    }
+
+    fn answered(self) -> Stored {
+        let answer = |seat: Seat| match seat.state {
+            State::Open | State::Out => None,
+            State::Answered(answer) => Some(*answer),
+        };
+        Stored {
+            answers: self.seats.into_iter().map(answer).collect(),
+        }
+    }
+}
+
+/// The same to another one who asked.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::Corrupt { row, reason } => Error::corrupt(row.clone(), reason),
+        Error::Refused(refusal) => Error::Refused(refusal.clone()),
+        Error::Unavailable { operation, source } => Error::unavailable(operation, source.to_string()),
+    }
+}

@@ -1,0 +1,168 @@
+//! The heads that sessions have left.
+
+use std::sync::Arc;
+
+use super::columns::Columns;
+use super::conn::Conn;
+use super::fault::Fault;
+use super::logs::named_log;
+use crate::domain::{LogId, Namespace, PastHead, Revision, SessionId, Time, Tip};
+use crate::store::record::{Damage, column, log_id, number, tally};
+
+pub(super) const STATEMENTS: &[&str] = &[ONE, BEFORE, PUT, LOGS, DROP];
+
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT s.revision, s.log, s.tally, s.incomplete_turn, s.time, l.path \
+             FROM past_heads AS s LEFT JOIN logs AS l ON l.log = s.log \
+             WHERE s.namespace = $1 AND s.session_id = $2 AND ",
+            $condition
+        )
+    };
+}
+
+const ONE: &str = select!("s.revision = $3");
+const BEFORE: &str = select!("s.revision < $3 ORDER BY s.revision DESC LIMIT $4");
+
+/// A head that a session has left.
+pub(super) async fn past_head(
+    conn: &Conn,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Revision,
+) -> Result<Option<Arc<PastHead>>, Fault> {
+    let row = conn
+        .row(
+            "reading a past head",
+            ONE,
+            &[&ns.as_str(), &session.as_str(), &column(revision.0)],
+        )
+        .await?;
+    row.map(|row| read(ns, session, Columns(&row))).transpose()
+}
+
+/// Heads that a session has left, those before a revision, the newest first. One that is damaged is left out.
+pub(super) async fn past_heads(
+    conn: &Conn,
+    ns: &Namespace,
+    session: &SessionId,
+    before: Option<Revision>,
+    rows_max: usize,
+) -> Result<Vec<Arc<PastHead>>, Fault> {
+    let before = before.map_or(i64::MAX, |before| column(before.0));
+    let limit = column(rows_max as u64);
+    let rows = conn
+        .rows(
+            "listing past heads",
+            BEFORE,
+            &[&ns.as_str(), &session.as_str(), &before, &limit],
+        )
+        .await?;
+    let mut heads = Vec::new();
+    for row in &rows {
+        match read(ns, session, Columns(row)) {
+            Ok(head) => heads.push(head),
+            Err(Fault::Damaged { row, reason }) => {
+                tracing::error!(row, reason, "a damaged row is left out of a list");
+            }
+            Err(fault @ Fault::Database { .. }) => return Err(fault),
+        }
+    }
+    Ok(heads)
+}
+
+/// The past head of a row.
+pub(super) fn read(
+    ns: &Namespace,
+    session: &SessionId,
+    columns: Columns<'_>,
+) -> Result<Arc<PastHead>, Fault> {
+    let revision = columns.integer(0).unwrap_or_default();
+    let damaged = |damage: Damage| {
+        Fault::damaged(
+            format!("revision {revision} of session {session} of namespace {ns}"),
+            damage,
+        )
+    };
+    let path = columns.maybe_blob(5).map_err(damaged)?;
+    let tip = Tip {
+        log: named_log(columns.blob(1).map_err(damaged)?, path)?,
+        tally: columns.blob(2).and_then(tally::decode).map_err(damaged)?,
+    };
+    Ok(Arc::new(PastHead {
+        namespace: ns.clone(),
+        session: session.clone(),
+        revision: Revision(number(revision).map_err(damaged)?),
+        tip,
+        incomplete_turn: columns.flag(3).map_err(damaged)?,
+        time: Time(columns.integer(4).map_err(damaged)?),
+    }))
+}
+
+const PUT: &str = "INSERT INTO past_heads (namespace, session_id, revision, log, tally, incomplete_turn, time) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    ON CONFLICT (namespace, session_id, revision) DO UPDATE SET log = excluded.log, tally = excluded.tally, \
+        incomplete_turn = excluded.incomplete_turn, time = excluded.time";
+
+/// Keeps the head that a session leaves.
+pub(super) async fn put(conn: &Conn, head: &PastHead) -> Result<(), Fault> {
+    conn.run(
+        "writing a past head",
+        PUT,
+        &[
+            &head.namespace.as_str(),
+            &head.session.as_str(),
+            &column(head.revision.0),
+            &head.tip.log.id.0.as_bytes().as_slice(),
+            &tally::encode(&head.tip.tally),
+            &head.incomplete_turn,
+            &head.time.0,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+const LOGS: &str = "SELECT DISTINCT log FROM past_heads \
+    WHERE namespace = $1 AND session_id = $2 AND revision = coalesce($3, revision)";
+
+/// The logs that heads of a session name, all or one.
+pub(super) async fn logs(
+    conn: &Conn,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Option<Revision>,
+) -> Result<Vec<LogId>, Fault> {
+    let revision = revision.map(|revision| column(revision.0));
+    let rows = conn
+        .rows(
+            "looking for past heads",
+            LOGS,
+            &[&ns.as_str(), &session.as_str(), &revision],
+        )
+        .await?;
+    let logs = rows.iter().map(|row| Columns(row).blob(0).and_then(log_id));
+    let logs: Result<_, Damage> = logs.collect();
+    logs.map_err(|damage| Fault::damaged(format!("a past head of session {session}"), damage))
+}
+
+const DROP: &str = "DELETE FROM past_heads \
+    WHERE namespace = $1 AND session_id = $2 AND revision = coalesce($3, revision)";
+
+/// Forgets the heads of a session, all or one.
+pub(super) async fn remove(
+    conn: &Conn,
+    ns: &Namespace,
+    session: &SessionId,
+    revision: Option<Revision>,
+) -> Result<(), Fault> {
+    let revision = revision.map(|revision| column(revision.0));
+    conn.run(
+        "forgetting past heads",
+        DROP,
+        &[&ns.as_str(), &session.as_str(), &revision],
+    )
+    .await
+    .map(drop)
+}

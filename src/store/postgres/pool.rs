@@ -1,0 +1,164 @@
+//! Connections that read: so many at a time, each given back when it has read.
+//!
+//! A read of several statements sees one state: it is one transaction. A reader that is dropped in the middle, because
+//! its caller's deadline has passed or its caller has gone, has its statement cancelled and its connection closed: nobody
+//! waits for an answer that nobody wants.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::Closed;
+use super::conn::Conn;
+use super::tls::Connector;
+use super::url::Url;
+use crate::store::Error;
+
+/// The pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    url: Url,
+    connector: Connector,
+    settings: String,
+    permits: Arc<Semaphore>,
+    free: Arc<Mutex<Vec<Conn>>>,
+    ends: CancellationToken,
+}
+
+/// A connection that was lent.
+#[derive(Debug)]
+pub(super) struct Reading {
+    conn: Option<Conn>,
+    ends: Ends,
+    connector: Connector,
+    free: Arc<Mutex<Vec<Conn>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What has to be said at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// Nothing: there is no transaction.
+    Itself,
+    /// That the transaction is over.
+    Transaction,
+}
+
+impl Pool {
+    /// A pool of at most `size` connections; each is made when it is needed.
+    pub(super) fn new(url: Url, connector: Connector, settings: String, size: usize) -> Self {
+        Self {
+            url,
+            connector,
+            settings,
+            permits: Arc::new(Semaphore::new(size.max(1))),
+            free: Arc::default(),
+            ends: CancellationToken::new(),
+        }
+    }
+
+    /// A connection for one statement.
+    pub(super) async fn one(&self, operation: &'static str) -> Result<Reading, Error> {
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Error::unavailable(operation, Closed))?;
+        let conn = match self.kept() {
+            Some(conn) => conn,
+            None => Conn::connect(&self.url, &self.connector, &self.settings).await?,
+        };
+        Ok(Reading {
+            conn: Some(conn),
+            ends: Ends::Itself,
+            connector: self.connector.clone(),
+            free: self.free.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// A connection for several statements that see one state.
+    pub(super) async fn state(&self, operation: &'static str) -> Result<Reading, Error> {
+        let mut reading = self.one(operation).await?;
+        reading
+            .batch(operation, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        reading.ends = Ends::Transaction;
+        Ok(reading)
+    }
+
+    /// Takes no more.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.ends.cancel();
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether it takes no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.permits.is_closed()
+    }
+
+    /// Waits until it takes no more.
+    pub(super) async fn closed(&self) {
+        self.ends.cancelled().await;
+    }
+
+    fn kept(&self) -> Option<Conn> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(conn) = free.pop() {
+            if !conn.is_closed() {
+                return Some(conn);
+            }
+        }
+        None
+    }
+}
+
+impl Reading {
+    /// Gives the connection back, and says what was read.
+    pub(super) async fn end<T, E>(mut self, read: Result<T, E>) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
+        if self.ends == Ends::Transaction {
+            let ended = self.batch("ending a read", "COMMIT").await;
+            if ended.is_err() {
+                // The connection is no more; what was read is what was read.
+                self.conn = None;
+            }
+        }
+        if let Some(conn) = self.conn.take()
+            && !conn.is_closed()
+        {
+            self.free
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(conn);
+        }
+        read.map_err(Error::from)
+    }
+}
+
+impl Deref for Reading {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        self.conn
+            .as_ref()
+            .expect("a connection is there until it is given back")
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        let (token, tls) = (conn.cancel_token(), self.connector.tls());
+        drop(conn);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // It may have ended by itself meanwhile.
+                let _ = token.cancel_query(tls).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The tables, and how a database comes to have them: ordered steps, each in one transaction, all under one advisory
+//! lock, so that replicas which start together take each step once.
+//!
+//! `schema_steps` says which steps were taken. A step also says how old a program may be that still works with what it
+//! leaves: an additive step keeps the release before it going, so that replicas are replaced one by one. A database
+//! that a later program has changed beyond that is refused untouched.
+
+use tokio_postgres::{Client, IsolationLevel};
+
+use super::fault::failed;
+use super::open::OpenError;
+
+/// A step: what it does, in SQL, and the version of the oldest program that works with what it leaves.
+struct Step {
+    name: &'static str,
+    sql: &'static str,
+    oldest: i64,
+}
+
+/// The steps, oldest first. A step that has shipped never changes; a new one is added.
+const STEPS: &[Step] = &[
+    Step {
+        name: "the first tables",
+        sql: FIRST,
+        oldest: 1,
+    },
+    Step {
+        name: "the search index",
+        sql: super::index::TABLES,
+        oldest: 1,
+    },
+];
+
+/// The advisory lock under which steps are taken.
+const LOCK: i64 = 0x7365_7373_696f_6e64;
+
+/// What a database lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// The steps it has been through.
+    pub present: i64,
+    /// The steps that this program knows.
+    pub known: i64,
+}
+
+impl Schema {
+    /// Whether nothing is to be done.
+    pub fn is_current(&self) -> bool {
+        self.present >= self.known
+    }
+}
+
+/// Whether a database may be used, and what it lacks. Writes nothing.
+pub(super) async fn look(client: &Client) -> Result<Schema, OpenError> {
+    let failed = |error| OpenError::of(failed("reading the schema's version")(error));
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let sql = "SELECT to_regclass('schema_steps') IS NOT NULL, to_regclass('sessions') IS NOT NULL";
+    let row = client.query_one(sql, &[]).await.map_err(failed)?;
+    let (is_ours, has_sessions): (bool, bool) = (row.get(0), row.get(1));
+    if !is_ours {
+        return if has_sessions {
+            Err(OpenError::Foreign)
+        } else {
+            Ok(Schema { present: 0, known })
+        };
+    }
+    let sql = "SELECT coalesce(max(step), 0), coalesce(max(oldest), 0) FROM schema_steps";
+    let row = client.query_one(sql, &[]).await.map_err(failed)?;
+    let (present, oldest): (i64, i64) = (row.get(0), row.get(1));
+    if oldest > known {
+        return Err(OpenError::NewerSchema {
+            found: present,
+            known,
+        });
+    }
+    Ok(Schema { present, known })
+}
+
+/// Takes a database through the steps it lacks.
+pub(super) async fn migrate(client: &mut Client) -> Result<Schema, OpenError> {
+    let fault = |error| OpenError::of(failed("preparing the database")(error));
+    let before = look(client).await?;
+    if before.is_current() {
+        return Ok(before);
+    }
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&LOCK])
+        .await
+        .map_err(fault)?;
+    let done = steps(client).await;
+    let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
+    done?;
+    unlocked.map_err(fault)?;
+    Ok(before)
+}
+
+async fn steps(client: &mut Client) -> Result<(), OpenError> {
+    let fault = |error| OpenError::of(failed("preparing the database")(error));
+    // Somebody else may have taken them while this one waited.
+    let present = look(client).await?.present;
+    for (step, number) in STEPS.iter().zip(1_i64..).filter(|(_, number)| *number > present) {
+        let begun = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted);
+        let transaction = begun.start().await.map_err(fault)?;
+        transaction.batch_execute(step.sql).await.map_err(fault)?;
+        let sql = "INSERT INTO schema_steps (step, name, oldest) VALUES ($1, $2, $3)";
+        transaction
+            .execute(sql, &[&number, &step.name, &step.oldest])
+            .await
+            .map_err(fault)?;
+        transaction.commit().await.map_err(fault)?;
+        tracing::info!(
+            step = number,
+            name = step.name,
+            "the database was taken a step further"
+        );
+    }
+    Ok(())
+}
+
+/// Names are compared character by character, as everywhere else: `COLLATE "C"`. What somebody wrote (titles,
+/// workspaces, previews, large texts, errors) is `bytea`: it may hold U+0000, which text may not, and bytes of UTF-8 have
+/// the order of its characters. JSON is text: it writes U+0000 as an escape.
+///
+/// An index takes no value of more than a third of a page: `workspace_key` and `source_key` are digests of what may be
+/// longer.
+///
+/// `filling` has a row while a copy of another store is being put into the database, and says how far it has come.
+///
+/// `sessions`: an append writes `seq` to `update_time` alone. `path_parts` counts the parts of the log's path; upkeep
+/// looks for long ones. `title_base` is null where there is no title.
+const FIRST: &str = r#"
+CREATE TABLE schema_steps (
+    step bigint PRIMARY KEY, name text NOT NULL, oldest bigint NOT NULL, taken timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE store (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one), identity uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO store DEFAULT VALUES;
+
+CREATE TABLE sessions (
+    namespace text COLLATE "C" NOT NULL, session_id text COLLATE "C" NOT NULL,
+    state bigint NOT NULL, title bytea NOT NULL, title_base bytea, fork_number bigint NOT NULL,
+    workspace bytea NOT NULL, workspace_key bytea, starred boolean NOT NULL,
+    parent text COLLATE "C", origin text COLLATE "C", source text COLLATE "C", source_key bytea,
+    thread_id text COLLATE "C", labels text NOT NULL, profile text NOT NULL,
+    create_time bigint NOT NULL, purge_time bigint, log bytea NOT NULL, path_parts bigint NOT NULL,
+    seq bigint NOT NULL, revision bigint NOT NULL, generation bigint NOT NULL, tally bytea NOT NULL,
+    preview bytea NOT NULL, update_time bigint NOT NULL,
+    PRIMARY KEY (namespace, session_id)
+);
+CREATE INDEX sessions_by_update ON sessions (namespace, state, update_time, session_id);
+CREATE INDEX sessions_by_workspace ON sessions (namespace, workspace_key, state, update_time, session_id)
+    WHERE workspace_key IS NOT NULL;
+CREATE INDEX sessions_by_create ON sessions (namespace, state, create_time, session_id);
+CREATE INDEX sessions_by_title ON sessions (namespace, state, title, session_id);
+CREATE INDEX sessions_by_fork ON sessions (namespace, title_base, fork_number) WHERE title_base IS NOT NULL;
+CREATE INDEX sessions_by_parent ON sessions (namespace, parent, session_id) WHERE parent IS NOT NULL;
+CREATE INDEX sessions_by_origin ON sessions (namespace, origin, session_id) WHERE origin IS NOT NULL;
+CREATE INDEX sessions_by_source ON sessions (namespace, source_key, session_id) WHERE source_key IS NOT NULL;
+CREATE INDEX sessions_by_log ON sessions (log);
+CREATE INDEX sessions_by_purge ON sessions (purge_time) WHERE purge_time IS NOT NULL;
+CREATE INDEX sessions_by_parts ON sessions (path_parts) WHERE path_parts > 64;
+
+CREATE TABLE session_texts (
+    namespace text COLLATE "C" NOT NULL, session_id text COLLATE "C" NOT NULL,
+    system_prompt bytea NOT NULL, settings_json bytea NOT NULL, metadata_json bytea NOT NULL,
+    PRIMARY KEY (namespace, session_id)
+);
+
+CREATE TABLE logs (log bytea PRIMARY KEY, path bytea NOT NULL);
+CREATE TABLE log_edges (
+    part_log bytea NOT NULL, log bytea NOT NULL, to_seq bigint NOT NULL,
+    PRIMARY KEY (part_log, log)
+);
+CREATE INDEX log_edges_by_log ON log_edges (log);
+CREATE TABLE log_copies (
+    original bytea NOT NULL, copy bytea NOT NULL, after_seq bigint NOT NULL, to_seq bigint NOT NULL,
+    PRIMARY KEY (original, copy, after_seq)
+);
+CREATE INDEX log_copies_by_copy ON log_copies (copy);
+CREATE TABLE loose (log bytea PRIMARY KEY, since bigint NOT NULL);
+CREATE INDEX loose_by_since ON loose (since);
+
+CREATE TABLE entries (
+    log bytea NOT NULL, seq bigint NOT NULL, entry_id text COLLATE "C" NOT NULL, kind bigint NOT NULL,
+    flags bigint NOT NULL, create_time bigint NOT NULL, preview bytea, tally bytea NOT NULL,
+    digest bytea NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (log, seq)
+);
+CREATE INDEX entries_by_id ON entries (log, entry_id);
+
+CREATE TABLE threads (
+    namespace text COLLATE "C" NOT NULL, thread_id text COLLATE "C" NOT NULL,
+    journal bytea NOT NULL, base_log bytea, base_tally bytea, state bigint NOT NULL,
+    session text COLLATE "C", engine text COLLATE "C", profile text NOT NULL, create_time bigint NOT NULL,
+    epoch bigint NOT NULL, active_turn text COLLATE "C", turns bigint NOT NULL, items bigint NOT NULL,
+    open_items bigint NOT NULL, change bigint NOT NULL, marks text NOT NULL, update_time bigint NOT NULL,
+    PRIMARY KEY (namespace, thread_id)
+);
+CREATE INDEX threads_by_update ON threads (namespace, update_time, thread_id);
+CREATE INDEX threads_by_session ON threads (namespace, session) WHERE session IS NOT NULL;
+CREATE INDEX threads_by_engine ON threads (namespace, engine, epoch) WHERE engine IS NOT NULL;
+CREATE INDEX threads_by_journal ON threads (journal);
+CREATE INDEX threads_by_base ON threads (base_log) WHERE base_log IS NOT NULL;
+
+CREATE TABLE thread_texts (
+    namespace text COLLATE "C" NOT NULL, thread_id text COLLATE "C" NOT NULL,
+    system_prompt bytea NOT NULL, settings_json bytea NOT NULL,
+    PRIMARY KEY (namespace, thread_id)
+);
+
+CREATE TABLE turns (
+    journal bytea NOT NULL, turn_id text COLLATE "C" NOT NULL, number bigint NOT NULL, status bigint NOT NULL,
+    usage text, error bytea NOT NULL, start_time bigint NOT NULL, end_time bigint,
+    open_items bigint NOT NULL, change bigint NOT NULL, epoch bigint NOT NULL,
+    PRIMARY KEY (journal, turn_id)
+);
+CREATE INDEX turns_by_number ON turns (journal, number);
+CREATE INDEX turns_by_change ON turns (journal, change);
+
+CREATE TABLE items (
+    journal bytea NOT NULL, seq bigint NOT NULL, turn_id text COLLATE "C" NOT NULL,
+    item_id text COLLATE "C" NOT NULL, kind bigint NOT NULL, status bigint NOT NULL, change bigint NOT NULL,
+    create_time bigint NOT NULL, end_time bigint, digest bytea NOT NULL, body bytea NOT NULL,
+    PRIMARY KEY (journal, seq)
+);
+CREATE INDEX items_by_id ON items (journal, turn_id, item_id, seq);
+CREATE INDEX items_by_change ON items (journal, change, seq);
+
+CREATE TABLE receipts (
+    namespace text COLLATE "C" NOT NULL, request_id text COLLATE "C" NOT NULL, fingerprint bytea NOT NULL,
+    outcome text NOT NULL, time bigint NOT NULL,
+    PRIMARY KEY (namespace, request_id)
+);
+CREATE INDEX receipts_by_time ON receipts (time);
+
+CREATE TABLE epochs (namespace text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL);
+CREATE TABLE engines (
+    namespace text COLLATE "C" NOT NULL, engine_id text COLLATE "C" NOT NULL, epoch bigint NOT NULL,
+    profile text NOT NULL, attach_time bigint NOT NULL, detach_time bigint,
+    replica text COLLATE "C", incarnation bigint,
+    PRIMARY KEY (namespace, engine_id)
+);
+CREATE INDEX engines_attached ON engines (namespace, engine_id) WHERE detach_time IS NULL;
+CREATE INDEX engines_by_detach ON engines (detach_time) WHERE detach_time IS NOT NULL;
+
+CREATE TABLE replicas (
+    replica text COLLATE "C" PRIMARY KEY, incarnation bigint NOT NULL, address bytea NOT NULL,
+    lease_until bigint NOT NULL, join_time bigint NOT NULL
+);
+
+CREATE TABLE resumes (
+    namespace text COLLATE "C" NOT NULL, resume_id text COLLATE "C" NOT NULL,
+    session_id text COLLATE "C" NOT NULL, thread_id text COLLATE "C" NOT NULL, engine text COLLATE "C",
+    state bigint NOT NULL, source_log bytea, source_tally bytea, rest text NOT NULL,
+    declined bytea, create_time bigint NOT NULL, end_time bigint,
+    driver text COLLATE "C", driver_incarnation bigint,
+    PRIMARY KEY (namespace, resume_id)
+);
+CREATE INDEX resumes_by_create ON resumes (namespace, create_time, resume_id);
+CREATE INDEX resumes_by_session ON resumes (namespace, session_id);
+CREATE INDEX resumes_by_thread ON resumes (namespace, thread_id);
+CREATE INDEX resumes_by_engine ON resumes (namespace, engine) WHERE engine IS NOT NULL;
+CREATE INDEX resumes_by_source ON resumes (source_log) WHERE end_time IS NULL;
+CREATE INDEX resumes_by_end ON resumes (end_time) WHERE end_time IS NOT NULL;
+CREATE INDEX resumes_of_all ON resumes (create_time, resume_id);
+CREATE INDEX resumes_open ON resumes (create_time, resume_id) WHERE end_time IS NULL;
+CREATE UNIQUE INDEX resumes_open_by_session ON resumes (namespace, session_id) WHERE end_time IS NULL;
+
+CREATE TABLE past_heads (
+    namespace text COLLATE "C" NOT NULL, session_id text COLLATE "C" NOT NULL, revision bigint NOT NULL,
+    log bytea NOT NULL, tally bytea NOT NULL, incomplete_turn boolean NOT NULL, time bigint NOT NULL,
+    PRIMARY KEY (namespace, session_id, revision)
+);
+CREATE INDEX past_heads_by_log ON past_heads (log);
+CREATE INDEX past_heads_by_time ON past_heads (time);
+
+CREATE TABLE filling (one boolean PRIMARY KEY DEFAULT true CHECK (one), reached text);
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::path::PARTS_SOFT_MAX;
+
+    #[test]
+    fn long_paths_are_those_that_the_domain_calls_long() {
+        assert!(FIRST.contains(&format!("WHERE path_parts > {PARTS_SOFT_MAX};")));
+    }
+}

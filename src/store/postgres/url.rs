@@ -1,0 +1,178 @@
+//! Where the database is, as `postgres://user:password@host:port/name?sslmode=…`. The password is shown nowhere.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+/// How long a connection may be silent before the server is asked whether it is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long what was sent may stay without an acknowledgement.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// Where a database is and how it is reached.
+#[derive(Clone)]
+pub struct Url {
+    config: Config,
+    trust: Trust,
+}
+
+/// How far the server's certificate is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nothing is encrypted, or whoever answers is trusted: `disable`, `prefer`, `require`.
+    Anybody,
+    /// It is signed by one of these: `verify-ca`.
+    SignedBy(PathBuf),
+    /// It is that, and names the host: `verify-full`.
+    Named(PathBuf),
+}
+
+/// Why this is no place of a database. Never says what was given: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Another kind of store.
+    #[error("a store is postgres://…; what stands before the first : is not known")]
+    Scheme,
+    /// It cannot be read.
+    #[error("cannot be read as a postgres:// URL{0}")]
+    Unreadable(String),
+    /// `sslmode` is none that is known.
+    #[error("sslmode is disable, prefer, require, verify-ca or verify-full")]
+    SslMode,
+    /// Nobody could be verified.
+    #[error("sslmode=verify-ca and verify-full need sslrootcert=FILE")]
+    NoRoots,
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        let name = self.config.get_dbname().or(self.config.get_user());
+        write!(f, "postgres://{}/{}", hosts.join(","), name.unwrap_or_default())
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(UrlError::Scheme);
+        }
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value),
+                Some(("sslrootcert", value)) => roots = Some(decoded(value)?),
+                Some(_) | None => rest.push(pair),
+            }
+        }
+        let plain = match rest.is_empty() {
+            true => base.to_owned(),
+            false => format!("{base}?{}", rest.join("&")),
+        };
+        let mut config = Config::from_str(&plain).map_err(|_| UrlError::Unreadable(String::new()))?;
+        let roots = || roots.clone().map(PathBuf::from).ok_or(UrlError::NoRoots);
+        let (mode, trust) = match mode {
+            Some("disable") => (SslMode::Disable, Trust::Anybody),
+            Some("prefer") | None => (SslMode::Prefer, Trust::Anybody),
+            Some("require") => (SslMode::Require, Trust::Anybody),
+            Some("verify-ca") => (SslMode::Require, Trust::SignedBy(roots()?)),
+            Some("verify-full") => (SslMode::Require, Trust::Named(roots()?)),
+            Some(_) => return Err(UrlError::SslMode),
+        };
+        config.ssl_mode(mode);
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(UrlError::Unreadable(": it names no host".to_owned()));
+        }
+        Ok(Self { config, trust })
+    }
+}
+
+impl Url {
+    /// The driver's configuration for a connection of this name.
+    pub(super) fn config(&self, application: &str) -> Config {
+        let mut config = self.config.clone();
+        config.application_name(application);
+        config.connect_timeout(super::CONNECT_TIMEOUT);
+        // A server that is gone without a word is noticed.
+        config.keepalives_idle(KEEPALIVE_AFTER);
+        config.keepalives_interval(KEEPALIVE_AFTER / 2);
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(SILENCE_MAX);
+        config
+    }
+
+    /// How far the server's certificate is looked at.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
+/// A value without its percent escapes.
+fn decoded(value: &str) -> Result<String, UrlError> {
+    let wrong = || UrlError::Unreadable(": sslrootcert cannot be read".to_owned());
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        let (high, low) = (digit(rest.next()), digit(rest.next()));
+        let (Some(high), Some(low)) = (high, low) else {
+            return Err(wrong());
+        };
+        bytes.push(u8::try_from(high * 16 + low).map_err(|_| wrong())?);
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_shown_nowhere() {
+        let url = Url::from_str("postgres://me:s3cret@db.example:5433/talks?sslmode=require").expect("a URL");
+        assert_eq!(url.to_string(), "postgres://db.example/talks");
+        assert!(!format!("{url:?} {:?}", Some(&url)).contains("s3cret"));
+        let error = Url::from_str("postgres://me:s3cret@db:port/x").expect_err("no port");
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn who_is_trusted_follows_from_sslmode() {
+        let trust = |query: &str| {
+            let url = Url::from_str(&format!("postgres://me@db/x{query}"))?;
+            Ok((url.config.get_ssl_mode(), url.trust))
+        };
+        assert_eq!(trust(""), Ok((SslMode::Prefer, Trust::Anybody)));
+        assert_eq!(trust("?sslmode=disable"), Ok((SslMode::Disable, Trust::Anybody)));
+        assert_eq!(trust("?sslmode=verify-full"), Err(UrlError::NoRoots));
+        assert_eq!(
+            trust("?sslrootcert=/etc/ca%20s.pem&sslmode=verify-full"),
+            Ok((SslMode::Require, Trust::Named(PathBuf::from("/etc/ca s.pem"))))
+        );
+        assert_eq!(trust("?sslmode=maybe"), Err(UrlError::SslMode));
+        assert!(matches!(Url::from_str("mysql://x"), Err(UrlError::Scheme)));
+    }
+}

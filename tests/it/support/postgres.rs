@@ -1,0 +1,72 @@
+//! A PostgreSQL cluster of a test's own, which it may stop and start: the project's script makes it, in a folder that goes
+//! with the test. Its commits are durable, for that is what is tested.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A cluster that runs.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    folder: TempDir,
+    url: String,
+}
+
+impl Cluster {
+    /// Makes one and starts it.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("sessiond-pg-")
+            .tempdir()
+            .expect("a folder");
+        // The cluster may have another owner than the test.
+        let open = Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).expect("its mode can be set");
+        let output = run("start", &folder);
+        let url = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let hint = "scripts/postgres could not start a cluster: is PostgreSQL installed?";
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && url.starts_with("postgres://"),
+            "{hint}\n{said}"
+        );
+        Self { folder, url }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it at once, as a crash does.
+    pub(crate) fn crash(&self) {
+        assert!(run("down", &self.folder).status.success(), "it is not stopped");
+    }
+
+    /// Starts it again, where it was.
+    pub(crate) fn recover(&self) {
+        assert!(
+            run("up", &self.folder).status.success(),
+            "it does not start again"
+        );
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // What is left of it goes with its folder, or with the machine.
+        let _ = run("stop", &self.folder);
+    }
+}
+
+fn run(what: &str, folder: &TempDir) -> Output {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/postgres");
+    Command::new(script)
+        .arg(what)
+        .arg(folder.path().join("cluster"))
+        .env("SESSIOND_TEST_POSTGRES_FSYNC", "on")
+        .output()
+        .expect("scripts/postgres can be run")
+}
