@@ -75,9 +75,9 @@ impl Fault {
                 fleet.database_of(at).mend();
             }
             Self::Partition => {
-                fleet.peers().for_each(|link| link.cut());
+                fleet.part(true);
                 balancer.answered(3 * ANSWERS).await;
-                fleet.peers().for_each(|link| link.mend());
+                fleet.part(false);
             }
             Self::Crash => {
                 fleet.crash_database().await;

@@ -1,7 +1,8 @@
-//! Three replicas as processes over one database, every wire between them and to it one that can be cut, and clients
-//! that reach any of them, as through a plain load balancer.
+//! Three replicas as processes over one database, each on a host of its own where network namespaces are to be had,
+//! every wire between them and to the database one that can be cut; and clients that reach any of them, as through a
+//! plain load balancer.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::SECRET;
 use crate::support::rng::Rng;
 use crate::support::server::{Paused, Setup};
 use crate::support::wait::DEADLINE;
-use crate::support::{Client, Cluster, Code, Failure, Link, Server, until};
+use crate::support::{Client, Cluster, Code, Failure, Link, Network, Server, until};
 
 /// How many there are.
 pub(super) const REPLICAS: usize = 3;
@@ -33,6 +34,8 @@ pub(super) struct Fleet {
     cluster: Arc<Cluster>,
     pub(super) balancer: Balancer,
     replicas: Vec<Member>,
+    /// The hosts; without them replicas reach each other by wires of their own.
+    network: Option<Network>,
     /// The store, to see whose lease runs.
     store: Postgres,
 }
@@ -41,8 +44,8 @@ pub(super) struct Fleet {
 struct Member {
     name: String,
     server: Server,
-    /// What other replicas reach it by.
-    peers: Link,
+    /// What other replicas reach it by, if they are on one host.
+    peers: Option<Link>,
     /// What it reaches the database by.
     database: Link,
     paused: Option<Paused>,
@@ -52,9 +55,11 @@ impl Fleet {
     /// Starts all of it.
     pub(super) async fn start() -> Self {
         let cluster = Arc::new(Cluster::start());
+        let network = Network::of(REPLICAS);
+        eprintln!("replicas have hosts of their own: {}", network.is_some());
         let mut replicas = Vec::new();
         for at in 0..REPLICAS {
-            replicas.push(Member::start(&cluster, format!("replica-{at}")).await);
+            replicas.push(Member::start(&cluster, network.as_ref(), at).await);
         }
         let options = Options {
             lanes: 1,
@@ -68,6 +73,7 @@ impl Fleet {
             cluster,
             balancer,
             replicas,
+            network,
             store,
         }
     }
@@ -120,9 +126,18 @@ impl Fleet {
         &self.replicas[at].database
     }
 
-    /// The wires by which replicas reach each other.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &Link> {
-        self.replicas.iter().map(|member| &member.peers)
+    /// Lets no replica reach another one, or lets them all.
+    pub(super) fn part(&self, apart: bool) {
+        if let Some(network) = &self.network {
+            network.part(apart);
+        }
+        for link in self.replicas.iter().filter_map(|member| member.peers.as_ref()) {
+            if apart {
+                link.cut();
+            } else {
+                link.mend();
+            }
+        }
     }
 
     /// Waits until one's lease does not run, or until it does.
@@ -146,21 +161,30 @@ impl Fleet {
 }
 
 impl Member {
-    async fn start(cluster: &Cluster, name: String) -> Self {
-        let internal = free_port();
-        let peers = Link::to(internal).await;
+    async fn start(cluster: &Cluster, network: Option<&Network>, at: usize) -> Self {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let host = network.map_or(here, |network| network.address(at));
+        let internal = SocketAddr::new(host, free_port());
+        let peers = match network {
+            Some(_) => None,
+            None => Some(Link::from(here, internal).await),
+        };
+        let advertise = peers.as_ref().map_or(internal, Link::address);
         let url = cluster.url();
         let authority = url.split(['@', '/']).nth(3).expect("a host and a port");
-        let database = Link::to(authority.parse().expect("an address")).await;
+        let target = authority.parse().expect("an address");
+        let database = Link::from(network.map_or(here, Network::gateway), target).await;
         let through = url.replace(authority, &database.address().to_string());
+        let name = format!("replica-{at}");
         let config = format!(
-            "[search]\nenabled = false\n[engines]\nheartbeat_ms = 500\n[server]\nshutdown_grace_s = 5\n\
-             [cluster]\nname = '{name}'\nlisten = '{internal}'\nadvertise = '{}'\nlease_ms = 1500\nrenew_ms = 200\n\
-             secret = '{SECRET}'\n",
-            peers.address()
+            "insecure = true\n[search]\nenabled = false\n[engines]\nheartbeat_ms = 500\n\
+             [server]\nshutdown_grace_s = 5\n[cluster]\nname = '{name}'\nlisten = '{internal}'\n\
+             advertise = '{advertise}'\nlease_ms = 1500\nrenew_ms = 200\nsecret = '{SECRET}'\n"
         );
         let setup = Setup {
             config,
+            listen: Some(SocketAddr::new(host, 0)),
+            runner: network.map(|network| network.runner(at)).unwrap_or_default(),
             ..Setup::on(&through)
         };
         Self {
@@ -174,9 +198,9 @@ impl Member {
 }
 
 /// A port that was free a moment ago, and is the replica's over all its starts.
-fn free_port() -> SocketAddr {
+fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    listener.local_addr().expect("an address").port()
 }
 
 /// Gives each call to one of the replicas, dead or alive, and counts what is answered.

@@ -1,6 +1,6 @@
 //! A stretch of wire that can be cut: TCP that is passed on to where it was meant to go, or kept back without a word.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,9 +21,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A wire that leads to `target`, whether anybody listens there or not.
-    pub(crate) async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    /// A wire from an address of this host to `target`, whether anybody listens there or not.
+    pub(crate) async fn from(host: IpAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (is_cut, told) = watch::channel(false);
         let passing = tokio::spawn(async move {
