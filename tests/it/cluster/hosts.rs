@@ -88,8 +88,9 @@ impl Hosts {
             snapshots: JoinSet::new(),
             resumes: JoinSet::new(),
         };
-        let session = stored(balancer, rng).await;
         for number in 0..ENGINES {
+            // One each: a session that another engine resumes goes there, thread and all.
+            let session = stored(balancer, rng).await;
             let engine = Arc::new(Engine {
                 id: format!("engine-{number}"),
                 thread: format!("thread-{number}"),
@@ -101,7 +102,7 @@ impl Hosts {
             let snapshots = snapshot(engine.clone(), balancer.clone(), rng.split(), over.clone());
             it.snapshots.spawn_local(async move { (number, snapshots.await) });
             it.resumes
-                .spawn_local(resume(engine, balancer, rng.split(), over, session.clone()));
+                .spawn_local(resume(engine, balancer, rng.split(), over, session));
         }
         it
     }
@@ -342,7 +343,8 @@ async fn resume(
             }
             other => panic!("{other:?}: {end:?}"),
         }
-        let seeded = until("the engine has it whole", async || {
+        let what = format!("{} has {} whole", engine.id, end.resume_id);
+        let seeded = until(&what, async || {
             let held = engine.held.lock().unwrap();
             let mut seeds = held.seeds.values();
             let seed = seeds.find(|seed| seed.thread == end.thread_id && seed.is_whole)?;
