@@ -5,6 +5,8 @@
 //! that they can be measured in turn while nobody hears of the others' work. What the bare database is given is what an
 //! append writes, row for row.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use tonic::transport::Channel;
 
@@ -39,6 +41,12 @@ const SESSIONS: usize = 64;
 
 /// Messages of a session that is read as a whole.
 const MESSAGES: usize = 1_000;
+
+/// How long reads are counted: what they cost does not depend on what was read before.
+const READING_TIME: Span = Span {
+    warm_up: Duration::from_millis(200),
+    counted: Duration::from_secs(1),
+};
 
 /// Variables of a replica without a search index.
 const WITHOUT_INDEX: &[(&str, &str)] = &[("SESSIOND_SEARCH_ENABLED", "false")];
@@ -100,15 +108,6 @@ impl Replicas {
 
     fn count(&self) -> usize {
         self.children.len()
-    }
-}
-
-/// A load of reads: what it costs does not depend on what was read before.
-fn short(plan: Plan) -> Span {
-    let usual = plan.span();
-    Span {
-        warm_up: usual.warm_up * 2 / 3,
-        counted: usual.counted / 2,
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use sessiond::pb::client as pb;
 
 use super::bare::{self, Select};
-use super::{MESSAGES, Replicas, short};
+use super::{MESSAGES, READING_TIME, Replicas};
 use crate::Plan;
 use crate::client::Sessions;
 use crate::list::Getter;
@@ -101,7 +101,6 @@ pub(super) async fn measure(plan: Plan, one: &Replicas, three: &Replicas) -> Res
         (one, case(Select::Session, GETTING)),
         (three, case(Select::Session, GETTING)),
     ];
-    let span = short(plan);
     let mut measured = cases.map(|_| (Vec::new(), Vec::new()));
     for repetition in 0..plan.repetitions() {
         for ((replicas, case), (rates, ceilings)) in cases.into_iter().zip(&mut measured) {
@@ -110,8 +109,8 @@ pub(super) async fn measure(plan: Plan, one: &Replicas, three: &Replicas) -> Res
                 "postgres, repetition {}: {count} replicas, {case:?}",
                 repetition + 1
             );
-            ceilings.push(case.bare(replicas, span).await?);
-            rates.push(case.rate(replicas, span).await?);
+            ceilings.push(case.bare(replicas, READING_TIME).await?);
+            rates.push(case.rate(replicas, READING_TIME).await?);
         }
     }
     let mut table = Table::new(
