@@ -57,7 +57,7 @@ pub(super) const fn load(in_flight: usize, sessions: usize) -> Load {
     }
 }
 
-/// The rate of appends under `load`; begun when the index is where the last load ended.
+/// The rate of appends under `load`, through all replicas in turn.
 pub(super) async fn rate(
     plan: Plan,
     replicas: &Replicas,
