@@ -24,6 +24,8 @@ use super::resumes::Beginning;
 use super::{Error, Service, mismatched};
 
 mod attachments;
+#[cfg(test)]
+mod tests;
 
 /// Rows that are looked at in one read.
 const ROWS_MAX: usize = 500;
