@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::fault::{Fault, Said, failed};
 use super::tls::Connector;
@@ -24,6 +26,12 @@ pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
 
 /// Something that is asked of the database.
 pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How often a statement is asked to end.
+const CANCELS_MAX: u32 = 5;
+
+/// How long it has to end before it is asked again.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What every connection prepares.
 const STATEMENTS: [&[&str]; 14] = [
@@ -133,9 +141,24 @@ impl Conn {
         self.client.is_closed()
     }
 
-    /// What ends a statement that runs.
-    pub(super) fn cancel_token(&self) -> CancelToken {
-        self.client.cancel_token()
+    /// Ends the statement that runs, and the connection. A request to cancel may overtake the statement, and finds nothing
+    /// then: so it is asked whether that has ended.
+    pub(super) async fn give_up(self, connector: &Connector) {
+        for _ in 0..CANCELS_MAX {
+            let token = self.client.cancel_token();
+            let cancelling = token.cancel_query(connector.tls());
+            // Where the server cannot be reached there is nothing left to end.
+            if !matches!(timeout(super::CONNECT_TIMEOUT, cancelling).await, Ok(Ok(()))) {
+                return;
+            }
+            // Answered, with an error or without one, once what was asked before is over.
+            if timeout(CANCELLED_WITHIN, self.client.batch_execute("ROLLBACK"))
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
     }
 
     fn prepared(&self, operation: &'static str, sql: &'static str) -> Result<&Statement, Fault> {
@@ -150,7 +173,7 @@ impl Conn {
 pub(super) async fn connected(url: &Url, connector: &Connector) -> Result<Client, Fault> {
     let operation = "connecting to PostgreSQL";
     let connecting = connector.connect(url);
-    let connected = tokio::time::timeout(super::CONNECT_TIMEOUT, connecting).await;
+    let connected = timeout(super::CONNECT_TIMEOUT, connecting).await;
     connected.map_err(|_| Fault::Database {
         operation,
         said: Said::of("the time was up"),

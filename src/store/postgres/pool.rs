@@ -152,13 +152,9 @@ impl Deref for Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
-        let (token, tls) = (conn.cancel_token(), self.connector.tls());
-        drop(conn);
+        let connector = self.connector.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // It may have ended by itself meanwhile.
-                let _ = token.cancel_query(tls).await;
-            });
+            runtime.spawn(async move { conn.give_up(&connector).await });
         }
     }
 }
