@@ -137,6 +137,7 @@ impl Backend for InSchema {
     }
 }
 
+mod encryption;
 mod opening;
 mod replicas;
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
 
 /// A cluster that runs.
 #[derive(Debug)]
@@ -38,6 +39,14 @@ impl Cluster {
     /// Where it is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection to it, beside those of whoever is tested.
+    pub(crate) async fn connect(&self) -> Client {
+        let connected = tokio_postgres::connect(&self.url, NoTls).await;
+        let (client, connection) = connected.expect("it can be reached");
+        tokio::spawn(connection);
+        client
     }
 
     /// Stops it at once, as a crash does.
