@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
+use sessiond::domain::Time;
 use sessiond::pb::client::TurnStatus;
 use tonic::Code;
 
-use super::{Replica, pair};
+use super::{Grounds, Replica};
 use crate::support::build::{entry, user};
 use crate::support::pb;
 use crate::support::{Failure, Wire, until};
 
-use sessiond::config::Config;
-use sessiond::domain::Time;
-use sessiond::store::Store as _;
-use sessiond::store::memory::Memory;
+anywhere! {
+    a_replica_that_stood_still_writes_nothing_with_its_old_fence
+    an_engine_that_attaches_elsewhere_ends_its_older_attachment
+    turns_of_a_dead_replicas_engines_are_interrupted
+    engines_that_come_with_the_start_stay
+    a_replica_that_stops_lets_go_of_everything
+    one_writer_wins_a_revision
+}
 
 /// Waits until an engine is attached to a replica, as any replica says.
 async fn attached_to(client: &crate::support::Client, engine: &str, replica: &str) {
@@ -25,13 +30,10 @@ async fn attached_to(client: &crate::support::Client, engine: &str, replica: &st
     .await;
 }
 
-#[tokio::test]
-async fn a_replica_that_stood_still_writes_nothing_with_its_old_fence() {
-    let store = Memory::shared();
+async fn a_replica_that_stood_still_writes_nothing_with_its_old_fence(grounds: Grounds) {
     // Slow heartbeats: it is the lease that ends the attachment, not silence.
-    let slow = |config: &mut Config| config.engines.heartbeat_ms = 10_000;
-    let a = Replica::start_with(&store, "a", slow).await;
-    let b = Replica::start_with(&store, "b", slow).await;
+    let a = Replica::start_beating(&grounds, "a", 10_000).await;
+    let b = Replica::start_beating(&grounds, "b", 10_000).await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -63,9 +65,8 @@ async fn a_replica_that_stood_still_writes_nothing_with_its_old_fence() {
     attached_to(&at_b, "e", "a").await;
 }
 
-#[tokio::test]
-async fn an_engine_that_attaches_elsewhere_ends_its_older_attachment() {
-    let (_store, a, b) = pair().await;
+async fn an_engine_that_attaches_elsewhere_ends_its_older_attachment(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut older = Wire::attach(&at_a, "e").await;
@@ -88,9 +89,8 @@ async fn an_engine_that_attaches_elsewhere_ends_its_older_attachment() {
     }
 }
 
-#[tokio::test]
-async fn turns_of_a_dead_replicas_engines_are_interrupted() {
-    let (_store, mut a, b) = pair().await;
+async fn turns_of_a_dead_replicas_engines_are_interrupted(grounds: Grounds) {
+    let (mut a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let engine = Wire::attach(&at_a, "e").await;
@@ -123,22 +123,21 @@ async fn turns_of_a_dead_replicas_engines_are_interrupted() {
     assert!(at_b.attached().await.is_empty());
 }
 
-#[tokio::test]
-async fn engines_that_come_with_the_start_stay() {
-    let store = Memory::shared();
-    let mut first = Replica::start(&store, "a").await;
+async fn engines_that_come_with_the_start_stay(grounds: Grounds) {
+    let mut first = Replica::start(&grounds, "a").await;
     let at_first = first.client().await;
     let engine = Wire::attach(&at_first, "e").await;
     engine.opens("t").await;
     first.kill();
     // The same name at once: nobody waits for the old lease.
-    let second = Replica::start(&store, "a").await;
+    let second = Replica::start(&grounds, "a").await;
     let client = second.client_of(&at_first).await;
     let engine = Wire::attach(&client, "e").await;
     engine.opens("t").await;
-    let witness = Replica::start(&store, "w").await;
+    let witness = Replica::start(&grounds, "w").await;
     let at_witness = witness.client_of(&at_first).await;
     // Some renewals and looks later it is still there.
+    let store = grounds.store();
     let lease = async || {
         let members = store.members(Time(0)).await.unwrap();
         let mut replicas = members.replicas.iter();
@@ -157,9 +156,8 @@ async fn engines_that_come_with_the_start_stay() {
     .await;
 }
 
-#[tokio::test]
-async fn a_replica_that_stops_lets_go_of_everything() {
-    let (_store, a, b) = pair().await;
+async fn a_replica_that_stops_lets_go_of_everything(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -176,9 +174,8 @@ async fn a_replica_that_stops_lets_go_of_everything() {
     engine.opens("t").await;
 }
 
-#[tokio::test]
-async fn one_writer_wins_a_revision() {
-    let (_store, a, b) = pair().await;
+async fn one_writer_wins_a_revision(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let session = at_a.blank().await;

@@ -2,11 +2,22 @@
 
 use sessiond::pb::client::watch_resume_request::Target;
 
-use super::{Replica, pair};
+use super::{Grounds, Replica};
 use crate::support::build::{assistant, user};
 use crate::support::pb::{self, ResumeState};
 use crate::support::resume::{of_session, on_engine};
 use crate::support::{Client, Wire, until};
+
+anywhere! {
+    is_driven_where_the_engine_is_and_watched_anywhere
+    goes_on_after_its_replica_died_and_sends_nothing_again
+    goes_on_elsewhere_when_its_replica_stops
+    another_engine_elsewhere_takes_what_a_dead_replicas_engine_had
+    is_called_off_from_anywhere
+    is_shared_out_among_engines_of_all_replicas
+    what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down
+    those_asked_for_at_once_anywhere_end_in_one_thread
+}
 
 /// A session of so many messages.
 async fn stored(client: &Client, messages: usize) -> String {
@@ -20,10 +31,9 @@ async fn stored(client: &Client, messages: usize) -> String {
     client.holding(said).await
 }
 
-#[tokio::test]
-async fn is_driven_where_the_engine_is_and_watched_anywhere() {
-    let (store, a, b) = pair().await;
-    let c = Replica::start(&store, "c").await;
+async fn is_driven_where_the_engine_is_and_watched_anywhere(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
+    let c = Replica::start(&grounds, "c").await;
     let at_a = a.client().await;
     let (at_b, at_c) = (b.client_of(&at_a).await, c.client_of(&at_a).await);
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -50,10 +60,9 @@ async fn is_driven_where_the_engine_is_and_watched_anywhere() {
     }
 }
 
-#[tokio::test]
-async fn goes_on_after_its_replica_died_and_sends_nothing_again() {
-    let (store, mut a, b) = pair().await;
-    let c = Replica::start(&store, "c").await;
+async fn goes_on_after_its_replica_died_and_sends_nothing_again(grounds: Grounds) {
+    let (mut a, b) = grounds.pair().await;
+    let c = Replica::start(&grounds, "c").await;
     let at_a = a.client().await;
     let (at_b, at_c) = (b.client_of(&at_a).await, c.client_of(&at_a).await);
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -93,9 +102,8 @@ async fn goes_on_after_its_replica_died_and_sends_nothing_again() {
     );
 }
 
-#[tokio::test]
-async fn goes_on_elsewhere_when_its_replica_stops() {
-    let (_store, a, b) = pair().await;
+async fn goes_on_elsewhere_when_its_replica_stops(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -114,9 +122,8 @@ async fn goes_on_elsewhere_when_its_replica_stops() {
     assert_eq!(at_b.end_of(&started.resume_id).await.state(), ResumeState::Ready);
 }
 
-#[tokio::test]
-async fn another_engine_elsewhere_takes_what_a_dead_replicas_engine_had() {
-    let (_store, mut a, b) = pair().await;
+async fn another_engine_elsewhere_takes_what_a_dead_replicas_engine_had(grounds: Grounds) {
+    let (mut a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut one = Wire::attach(&at_a, "one").await;
@@ -138,9 +145,8 @@ async fn another_engine_elsewhere_takes_what_a_dead_replicas_engine_had() {
     assert_eq!((end.state(), end.engine_id.as_str()), (ResumeState::Ready, "two"));
 }
 
-#[tokio::test]
-async fn is_called_off_from_anywhere() {
-    let (_store, a, b) = pair().await;
+async fn is_called_off_from_anywhere(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -159,9 +165,8 @@ async fn is_called_off_from_anywhere() {
     );
 }
 
-#[tokio::test]
-async fn is_shared_out_among_engines_of_all_replicas() {
-    let (_store, a, b) = pair().await;
+async fn is_shared_out_among_engines_of_all_replicas(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut one = Wire::attach(&at_a, "one").await;
@@ -198,9 +203,8 @@ async fn is_shared_out_among_engines_of_all_replicas() {
     );
 }
 
-#[tokio::test]
-async fn what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down() {
-    let (_store, a, b) = pair().await;
+async fn what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -228,10 +232,9 @@ async fn what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down() {
     assert_eq!((end.state(), end.items_written), (ResumeState::Ready, 250));
 }
 
-#[tokio::test]
-async fn those_asked_for_at_once_anywhere_end_in_one_thread() {
-    let (store, a, b) = pair().await;
-    let c = Replica::start(&store, "c").await;
+async fn those_asked_for_at_once_anywhere_end_in_one_thread(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
+    let c = Replica::start(&grounds, "c").await;
     let at_a = a.client().await;
     let clients = [at_a.clone(), b.client_of(&at_a).await, c.client_of(&at_a).await];
     let session = stored(&at_a, 6).await;

@@ -10,11 +10,20 @@ use sessiond::pb::cluster::{Recipient, SnapshotFromEngineRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::{Replica, SECRET, pair};
+use super::{Grounds, Replica, SECRET};
 use crate::support::build::{assistant, user};
 use crate::support::engine::{holds, of_thread};
 use crate::support::pb;
 use crate::support::{Failure, Wire, refused, until, within};
+
+anywhere! {
+    is_taken_through_any_replica
+    errors_come_back_whole
+    the_deadline_is_passed_on
+    what_was_passed_on_goes_no_further
+    only_replicas_are_answered_and_only_where_they_ask
+    an_engine_of_a_dead_replica_is_lost_then_not_attached
+}
 
 /// A connection to what only replicas may call.
 async fn internal(replica: &Replica) -> ReplicaServiceClient<Channel> {
@@ -40,9 +49,8 @@ fn with_secret<T>(message: T, secret: &str) -> Request<T> {
     request
 }
 
-#[tokio::test]
-async fn is_taken_through_any_replica() {
-    let (_store, a, b) = pair().await;
+async fn is_taken_through_any_replica(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let (at_a, at_b) = (a.client().await, b.client().await);
     let at_b = at_b.in_namespace(at_a.namespace());
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -75,9 +83,8 @@ async fn is_taken_through_any_replica() {
     );
 }
 
-#[tokio::test]
-async fn errors_come_back_whole() {
-    let (_store, a, b) = pair().await;
+async fn errors_come_back_whole(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -110,9 +117,8 @@ async fn errors_come_back_whole() {
     refused(unknown, Code::NotFound, "THREAD_NOT_FOUND");
 }
 
-#[tokio::test]
-async fn the_deadline_is_passed_on() {
-    let (_store, a, b) = pair().await;
+async fn the_deadline_is_passed_on(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
@@ -135,9 +141,8 @@ async fn the_deadline_is_passed_on() {
     );
 }
 
-#[tokio::test]
-async fn what_was_passed_on_goes_no_further() {
-    let (_store, a, b) = pair().await;
+async fn what_was_passed_on_goes_no_further(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let mut engine = Wire::attach(&at_a, "e").await;
     engine.opens("t").await;
@@ -164,9 +169,8 @@ async fn what_was_passed_on_goes_no_further() {
     assert_eq!(taken.message_count, 1);
 }
 
-#[tokio::test]
-async fn only_replicas_are_answered_and_only_where_they_ask() {
-    let (_store, a, b) = pair().await;
+async fn only_replicas_are_answered_and_only_where_they_ask(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let request = passed_on(&a, &of_thread("t"));
     let code = |answer: Result<_, Status>| answer.map(drop).unwrap_err().code();
@@ -195,9 +199,8 @@ async fn only_replicas_are_answered_and_only_where_they_ask() {
     assert_eq!(code(answer), Code::Unimplemented);
 }
 
-#[tokio::test]
-async fn an_engine_of_a_dead_replica_is_lost_then_not_attached() {
-    let (_store, mut a, b) = pair().await;
+async fn an_engine_of_a_dead_replica_is_lost_then_not_attached(grounds: Grounds) {
+    let (mut a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let engine = Wire::attach(&at_a, "e").await;

@@ -1,12 +1,16 @@
 //! Watching what another replica does, although nobody tells of it: the table does.
 
-use super::pair;
+use super::Grounds;
 use crate::support::build::{asks, entry, event, says, user};
 use crate::support::pb::Thread;
 
-#[tokio::test]
-async fn a_session_is_seen_to_grow_and_go() {
-    let (_store, a, b) = pair().await;
+anywhere! {
+    a_session_is_seen_to_grow_and_go
+    a_thread_is_seen_to_work
+}
+
+async fn a_session_is_seen_to_grow_and_go(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let session = at_a.holding([user("one")]).await;
@@ -31,9 +35,8 @@ async fn a_session_is_seen_to_grow_and_go() {
     assert!(reader.rewound.is_empty());
 }
 
-#[tokio::test]
-async fn a_thread_is_seen_to_work() {
-    let (_store, a, b) = pair().await;
+async fn a_thread_is_seen_to_work(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
     let at_a = a.client().await;
     let at_b = b.client_of(&at_a).await;
     let thread = at_a.open(Thread::default()).await;

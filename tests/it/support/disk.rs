@@ -60,7 +60,7 @@ impl Disk {
         Setup {
             runner,
             data: Some(self.data()),
-            arguments: Vec::new(),
+            ..Setup::default()
         }
     }
 

@@ -56,18 +56,12 @@ pub(crate) async fn configured(toml: &str) -> Server {
 
 /// The same, with more arguments.
 pub(crate) async fn configured_with(toml: &str, more: impl IntoIterator<Item = String>) -> Server {
-    let mut server = Server::stopped(Setup::default());
-    let path = server.folder().join("config.toml");
-    std::fs::write(&path, toml).expect("a file can be written");
-    server = server.with(Setup {
-        arguments: ["--config".to_owned(), path.display().to_string()]
-            .into_iter()
-            .chain(more)
-            .collect(),
+    let setup = Setup {
+        config: toml.to_owned(),
+        arguments: more.into_iter().collect(),
         ..Setup::default()
-    });
-    server.restart().await;
-    server
+    };
+    Server::start_with(setup).await
 }
 
 /// The first frame of an engine that takes sessions to resume.

@@ -1,12 +1,21 @@
-//! A PostgreSQL cluster of a test's own, which it may stop and start: the project's script makes it, in a folder that goes
-//! with the test. Its commits are durable, for that is what is tested.
+//! PostgreSQL clusters. One of a test's own, which it may stop and start: the project's script makes it, in a folder that
+//! goes with the test; its commits are durable, for that is what is tested. And one that tests share, a schema each.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
+use std::sync::{Arc, Weak};
 
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+/// The variable that names a cluster which is there already.
+const VARIABLE: &str = "SESSIOND_TEST_POSTGRES";
+
+/// The cluster that tests share where none is named: it lives as long as any test uses it.
+static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
 
 /// A cluster that runs.
 #[derive(Debug)]
@@ -60,6 +69,54 @@ impl Cluster {
             run("up", &self.folder).status.success(),
             "it does not start again"
         );
+    }
+}
+
+/// A schema of a test's own in a cluster that others use too. It is dropped with the cluster.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    url: String,
+    _cluster: Option<Arc<Cluster>>,
+}
+
+impl Schema {
+    /// Makes one, empty.
+    pub(crate) async fn new() -> Self {
+        let (cluster, url) = match std::env::var(VARIABLE) {
+            Ok(url) => (None, url),
+            Err(_) => {
+                let cluster = Self::cluster().await;
+                let url = cluster.url.clone();
+                (Some(cluster), url)
+            }
+        };
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("it is there");
+        let connection = tokio::spawn(connection);
+        let made = client.batch_execute(&format!("CREATE SCHEMA {name}")).await;
+        made.expect("a schema");
+        drop(client);
+        let _ = connection.await;
+        let sign = if url.contains('?') { '&' } else { '?' };
+        Self {
+            url: format!("{url}{sign}options=-csearch_path%3D{name}"),
+            _cluster: cluster,
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn cluster() -> Arc<Cluster> {
+        let mut shared = SHARED.lock().await;
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Cluster::start());
+        *shared = Arc::downgrade(&cluster);
+        cluster
     }
 }
 

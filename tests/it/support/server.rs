@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) runner: Vec<String>,
     /// Where it keeps its data, when not in a folder of its own.
     pub(crate) data: Option<PathBuf>,
+    /// The text of its configuration file, if it has one.
+    pub(crate) config: String,
     /// More arguments.
     pub(crate) arguments: Vec<String>,
 }
@@ -134,6 +136,7 @@ impl Server {
             .arg(self.data())
             .arg("--ready-file")
             .arg(ready)
+            .args(self.config())
             .args(&self.setup.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log file twice"))
@@ -142,6 +145,16 @@ impl Server {
             command.env_remove(name);
         }
         command.spawn().expect("the server starts")
+    }
+
+    /// Writes its configuration file, if it has one; the arguments that name it.
+    fn config(&self) -> Vec<PathBuf> {
+        if self.setup.config.is_empty() {
+            return Vec::new();
+        }
+        let file = self.folder.path().join("config.toml");
+        fs::write(&file, &self.setup.config).expect("a file can be written");
+        vec!["--config".into(), file]
     }
 
     /// Kills it with SIGKILL.
@@ -154,14 +167,21 @@ impl Server {
 
     /// Asks it to stop, with SIGTERM.
     pub(crate) fn terminate(&self) {
-        let child = self.child.as_ref().expect("it runs");
-        let sent = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status();
-        assert!(
-            sent.expect("kill runs").success(),
-            "the server cannot be signalled"
-        );
+        signal(self.pid(), "-TERM");
+    }
+
+    /// Makes it stand still with SIGSTOP, and waits until it does. It goes on when what is returned goes.
+    pub(crate) async fn pause(&self) -> Paused {
+        let pid = self.pid();
+        signal(pid, "-STOP");
+        let paused = Paused { pid };
+        until("the server stands still", async || {
+            let mut asked = Command::new("ps");
+            let state = asked.args(["-o", "state=", "-p", &pid.to_string()]).output();
+            state.expect("ps runs").stdout.starts_with(b"T").then_some(())
+        })
+        .await;
+        paused
     }
 
     /// Waits until it has ended by itself.
@@ -245,6 +265,29 @@ impl Server {
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }
+}
+
+/// A process that stands still until this goes.
+#[derive(Debug)]
+pub(crate) struct Paused {
+    pid: u32,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // One that was killed meanwhile needs no more; its number is not given out again so soon.
+        let mut sent = Command::new("kill");
+        let sent = sent.args(["-CONT", &self.pid.to_string()]);
+        let _ = sent.stderr(Stdio::null()).status();
+    }
+}
+
+fn signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(
+        sent.expect("kill runs").success(),
+        "the server cannot be signalled"
+    );
 }
 
 impl Drop for Server {

@@ -33,7 +33,7 @@ fn authority(ca: &Path) -> Issuer<'static, KeyPair> {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
         .distinguished_name
-        .push(DnType::CommonName, "an authority of a test");
+        .push(DnType::CommonName, ca.display().to_string());
     let key = KeyPair::generate().expect("a key");
     let signed = params.self_signed(&key).expect("a certificate");
     fs::write(ca, signed.pem()).expect("written");
