@@ -5,34 +5,54 @@ use std::time::Duration;
 
 use tonic::Request;
 
-use crate::support::pb::{GetThreadRequest, StartTurnRequest, Thread, UpdateThreadRequest};
+use crate::support::build::says;
+use crate::support::pb::{AppendItemsRequest, ListItemsRequest};
 use crate::support::server::Setup;
 use crate::support::{Client, Cluster, Code, Server, Status, until};
 
 /// Shorter than any wait of the database's own, and long enough to be seen waiting.
 const SHORT: Duration = Duration::from_millis(1_500);
 
-/// A server that looks at nothing by itself while a test goes on.
-async fn quiet(cluster: &Cluster) -> Server {
-    let settings = ["SESSIOND_SEARCH_ENABLED=false", "SESSIOND_UPKEEP_INTERVAL_S=3600"];
+/// Statements that nobody but a call of these tests lets run: a page of items, and new ones.
+const READ: &str = "SELECT journal, seq, turn_id%";
+const WRITE: &str = "INSERT INTO items%";
+
+const LOCK: &str = "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE";
+
+/// A server whose statements end by nothing but their callers, and a client of it with a turn that runs.
+async fn patient(cluster: &Cluster) -> (Server, Client, String, String) {
+    let settings = [
+        "SESSIOND_SEARCH_ENABLED=false",
+        "SESSIOND_STORE_STATEMENT_TIMEOUT_S=3600",
+    ];
     let runner = ["env"].into_iter().chain(settings).map(str::to_owned);
-    Server::start_with(Setup {
+    let server = Server::start_with(Setup {
         runner: runner.collect(),
         ..Setup::on(cluster.url())
     })
-    .await
+    .await;
+    let client = server.client().await;
+    let thread = client.running(vec![says("first")]).await;
+    let turn = client.thread(&thread).await.active_turn_id;
+    // So that there are connections which have prepared everything.
+    tokio::join!(
+        client.items(&thread),
+        client.items(&thread),
+        client.items(&thread)
+    );
+    (server, client, thread, turn)
 }
 
-/// Statements that wait for the table of threads.
-async fn waiting(database: &tokio_postgres::Client) -> i64 {
-    let sql = "SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
-        WHERE c.relname = 'threads' AND NOT l.granted";
-    database.query_one(sql, &[]).await.unwrap().get(0)
+/// How many statements like this one wait for a lock.
+async fn waiting(database: &tokio_postgres::Client, statement: &str) -> i64 {
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+        WHERE state = 'active' AND wait_event_type = 'Lock' AND query LIKE $1";
+    database.query_one(sql, &[&statement]).await.unwrap().get(0)
 }
 
-async fn until_waiting(database: &tokio_postgres::Client, number: i64) {
+async fn until_waiting(database: &tokio_postgres::Client, statement: &str, number: i64) {
     until("so many statements wait", async || {
-        (waiting(database).await == number).then_some(())
+        (waiting(database, statement).await == number).then_some(())
     })
     .await;
 }
@@ -54,10 +74,12 @@ fn is_late<T: std::fmt::Debug>(answer: Result<T, Status>) {
     );
 }
 
-fn start(client: &Client, thread: &str) -> StartTurnRequest {
-    StartTurnRequest {
+fn adding(client: &Client, thread: &str, turn: &str) -> AppendItemsRequest {
+    AppendItemsRequest {
         namespace: client.namespace().into(),
         thread_id: thread.into(),
+        turn_id: turn.into(),
+        items: vec![says("in haste")],
         ..Default::default()
     }
 }
@@ -65,69 +87,56 @@ fn start(client: &Client, thread: &str) -> StartTurnRequest {
 #[tokio::test]
 async fn what_runs_for_a_call_ends_with_its_deadline() {
     let cluster = Cluster::start();
-    let server = quiet(&cluster).await;
-    let client = server.client().await;
-    let thread = client.open(Thread::default()).await;
+    let (server, client, thread, turn) = patient(&cluster).await;
     let database = cluster.connect().await;
-    let lock = "BEGIN; LOCK TABLE threads IN ACCESS EXCLUSIVE MODE";
-    database.batch_execute(lock).await.unwrap();
+    database.batch_execute(LOCK).await.unwrap();
 
-    let get = GetThreadRequest {
+    let list = ListItemsRequest {
         namespace: client.namespace().into(),
         thread_id: thread.clone(),
+        ..Default::default()
     };
     let mut threads = client.threads();
-    let (read, ()) = tokio::join!(threads.get_thread(hasty(get)), until_waiting(&database, 1));
+    let (read, ()) = tokio::join!(threads.list_items(hasty(list)), until_waiting(&database, READ, 1));
     is_late(read);
-    until_waiting(&database, 0).await;
+    until_waiting(&database, READ, 0).await;
 
     let mut threads = client.threads();
-    let begin = threads.start_turn(hasty(start(&client, &thread)));
-    let (written, ()) = tokio::join!(begin, until_waiting(&database, 1));
-    is_late(written);
-    until_waiting(&database, 0).await;
-    assert!(
-        server.log().contains("longer than any of its callers waited"),
-        "it was not the lock's own timeout"
+    let (written, ()) = tokio::join!(
+        threads.append_items(hasty(adding(&client, &thread, &turn))),
+        until_waiting(&database, WRITE, 1)
     );
+    is_late(written);
+    until_waiting(&database, WRITE, 0).await;
+    let said = "longer than any of its callers waited";
+    until("it is not the lock's own timeout", async || {
+        server.log().contains(said).then_some(())
+    })
+    .await;
 
     database.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(client.thread(&thread).await.turn_count, 0);
-    client.start(&thread).await;
+    client.add(&thread, &turn, vec![says("second")]).await;
+    assert_eq!(client.items(&thread).await.len(), 2);
 }
 
 #[tokio::test]
 async fn a_hasty_call_ends_nothing_for_a_patient_one() {
     let cluster = Cluster::start();
-    let server = quiet(&cluster).await;
-    let client = server.client().await;
-    let thread = client.open(Thread::default()).await;
+    let (_server, client, thread, turn) = patient(&cluster).await;
     let database = cluster.connect().await;
-    let lock = "BEGIN; LOCK TABLE threads IN ACCESS EXCLUSIVE MODE";
-    database.batch_execute(lock).await.unwrap();
+    database.batch_execute(LOCK).await.unwrap();
 
     let patient = tokio::spawn({
-        let (client, thread) = (client.clone(), thread.clone());
-        async move { client.start_or(&thread).await }
+        let (client, thread, turn) = (client.clone(), thread.clone(), turn.clone());
+        async move { client.add_or(&thread, &turn, vec![says("second")]).await }
     });
-    until_waiting(&database, 1).await;
+    until_waiting(&database, WRITE, 1).await;
     // It waits for the lane of its thread, behind the patient one.
-    let update = UpdateThreadRequest {
-        namespace: client.namespace().into(),
-        thread: Some(Thread {
-            thread_id: thread.clone(),
-            title: "in haste".into(),
-            ..Default::default()
-        }),
-        update_mask: Some(prost_types::FieldMask {
-            paths: vec!["title".into()],
-        }),
-        ..Default::default()
-    };
-    is_late(client.threads().update_thread(hasty(update)).await);
+    let mut threads = client.threads();
+    is_late(threads.append_items(hasty(adding(&client, &thread, &turn))).await);
     database.batch_execute("COMMIT").await.unwrap();
-    let turn = patient.await.unwrap().unwrap();
+    patient.await.unwrap().unwrap();
     // Behind it in the same lane.
-    client.finish(&thread, &turn.turn_id).await;
-    assert_eq!(client.thread(&thread).await.title, "", "it was not begun");
+    client.add(&thread, &turn, vec![says("third")]).await;
+    assert_eq!(client.items(&thread).await.len(), 3, "it was not begun");
 }

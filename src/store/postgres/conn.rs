@@ -66,8 +66,23 @@ impl std::fmt::Debug for Conn {
 impl Conn {
     /// Connects, sets what `settings` say and prepares every statement.
     pub(super) async fn connect(url: &Url, connector: &Connector, settings: &str) -> Result<Self, Fault> {
-        let client = connected(url, connector).await?;
+        let mut conn = Self::bare(url, connector).await?;
+        conn.prepare(settings).await?;
+        Ok(conn)
+    }
+
+    /// Connects; nothing is prepared.
+    pub(super) async fn bare(url: &Url, connector: &Connector) -> Result<Self, Fault> {
+        Ok(Self {
+            client: connected(url, connector).await?,
+            prepared: HashMap::new(),
+        })
+    }
+
+    /// Sets what `settings` say and prepares every statement, for which its tables must not be locked.
+    pub(super) async fn prepare(&mut self, settings: &str) -> Result<(), Fault> {
         let operation = "preparing a connection";
+        let client = &self.client;
         client.batch_execute(settings).await.map_err(failed(operation))?;
         let statements = || STATEMENTS.iter().copied().flatten().copied();
         let preparing = statements().map(|sql| Box::pin(client.prepare(sql)) as Asking<'_, _>);
@@ -76,8 +91,8 @@ impl Conn {
             let statement = statement.inspect_err(|_| tracing::debug!(sql, "a statement is refused"));
             Ok((sql, statement.map_err(failed(operation))?))
         });
-        let prepared = prepared.collect::<Result<_, Fault>>()?;
-        Ok(Self { client, prepared })
+        self.prepared = prepared.collect::<Result<_, Fault>>()?;
+        Ok(())
     }
 
     /// The rows that a prepared statement gives.
@@ -151,11 +166,9 @@ impl Conn {
             if !matches!(timeout(super::CONNECT_TIMEOUT, cancelling).await, Ok(Ok(()))) {
                 return;
             }
-            // Answered, with an error or without one, once what was asked before is over.
-            if timeout(CANCELLED_WITHIN, self.client.batch_execute("ROLLBACK"))
-                .await
-                .is_ok()
-            {
+            // Answered, if with an error, once what was asked before is over.
+            let nothing = self.client.batch_execute("");
+            if timeout(CANCELLED_WITHIN, nothing).await.is_ok() {
                 return;
             }
         }
