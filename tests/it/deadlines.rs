@@ -6,16 +6,12 @@ use std::time::Duration;
 use tonic::Request;
 
 use crate::support::build::says;
-use crate::support::pb::{AppendItemsRequest, ListItemsRequest};
+use crate::support::pb::{AppendItemsRequest, ListItemsRequest, Thread};
 use crate::support::server::Setup;
 use crate::support::{Client, Cluster, Code, Server, Status, until};
 
 /// Shorter than any wait of the database's own, and long enough to be seen waiting.
 const SHORT: Duration = Duration::from_millis(1_500);
-
-/// Statements that nobody but a call of these tests lets run: a page of items, and new ones.
-const READ: &str = "SELECT journal, seq, turn_id%";
-const WRITE: &str = "INSERT INTO items%";
 
 const LOCK: &str = "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE";
 
@@ -32,8 +28,9 @@ async fn patient(cluster: &Cluster) -> (Server, Client, String, String) {
     })
     .await;
     let client = server.client().await;
-    let thread = client.running(vec![says("first")]).await;
-    let turn = client.thread(&thread).await.active_turn_id;
+    let thread = client.open(Thread::default()).await;
+    let turn = client.start(&thread).await;
+    client.add(&thread, &turn, vec![says("first")]).await;
     // So that there are connections which have prepared everything.
     tokio::join!(
         client.items(&thread),
@@ -43,16 +40,17 @@ async fn patient(cluster: &Cluster) -> (Server, Client, String, String) {
     (server, client, thread, turn)
 }
 
-/// How many statements like this one wait for a lock.
-async fn waiting(database: &tokio_postgres::Client, statement: &str) -> i64 {
-    let sql = "SELECT count(*) FROM pg_stat_activity \
-        WHERE state = 'active' AND wait_event_type = 'Lock' AND query LIKE $1";
-    database.query_one(sql, &[&statement]).await.unwrap().get(0)
+/// How many statements wait for the table, but for those that only prepare a connection: these are nobody's.
+async fn waiting(database: &tokio_postgres::Client) -> i64 {
+    let sql = "SELECT count(*) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation \
+        JOIN pg_stat_activity AS a ON a.pid = l.pid \
+        WHERE c.relname = 'items' AND NOT l.granted AND a.query NOT LIKE '%max(seq) FROM items%'";
+    database.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-async fn until_waiting(database: &tokio_postgres::Client, statement: &str, number: i64) {
+async fn until_waiting(database: &tokio_postgres::Client, number: i64) {
     until("so many statements wait", async || {
-        (waiting(database, statement).await == number).then_some(())
+        (waiting(database).await == number).then_some(())
     })
     .await;
 }
@@ -97,17 +95,17 @@ async fn what_runs_for_a_call_ends_with_its_deadline() {
         ..Default::default()
     };
     let mut threads = client.threads();
-    let (read, ()) = tokio::join!(threads.list_items(hasty(list)), until_waiting(&database, READ, 1));
+    let (read, ()) = tokio::join!(threads.list_items(hasty(list)), until_waiting(&database, 1));
     is_late(read);
-    until_waiting(&database, READ, 0).await;
+    until_waiting(&database, 0).await;
 
     let mut threads = client.threads();
     let (written, ()) = tokio::join!(
         threads.append_items(hasty(adding(&client, &thread, &turn))),
-        until_waiting(&database, WRITE, 1)
+        until_waiting(&database, 1)
     );
     is_late(written);
-    until_waiting(&database, WRITE, 0).await;
+    until_waiting(&database, 0).await;
     let said = "longer than any of its callers waited";
     until("it is not the lock's own timeout", async || {
         server.log().contains(said).then_some(())
@@ -130,7 +128,7 @@ async fn a_hasty_call_ends_nothing_for_a_patient_one() {
         let (client, thread, turn) = (client.clone(), thread.clone(), turn.clone());
         async move { client.add_or(&thread, &turn, vec![says("second")]).await }
     });
-    until_waiting(&database, WRITE, 1).await;
+    until_waiting(&database, 1).await;
     // It waits for the lane of its thread, behind the patient one.
     let mut threads = client.threads();
     is_late(threads.append_items(hasty(adding(&client, &thread, &turn))).await);

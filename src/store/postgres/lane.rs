@@ -300,6 +300,7 @@ impl Worker {
         while batch.len() < max && bytes < BATCH_BYTES_MAX {
             let next = self.back.pop_front().or_else(|| self.queue.try_recv().ok());
             let Some(pending) = next else { break };
+            // It is dropped before its batch begins, and does not count.
             if pending.reply.is_closed() {
                 continue;
             }
@@ -313,6 +314,7 @@ impl Worker {
     async fn store(&mut self, mut batch: VecDeque<Pending>) {
         let began = Instant::now();
         for attempt in 0..=RETRIES_MAX {
+            batch.retain(|pending| !pending.reply.is_closed());
             if batch.is_empty() {
                 return;
             }
