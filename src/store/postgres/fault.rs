@@ -115,6 +115,14 @@ impl Fault {
         }
     }
 
+    /// Whether it came at this operation.
+    pub(super) fn is_at(&self, tried: &str) -> bool {
+        match self {
+            Self::Database { operation, .. } => *operation == tried,
+            Self::Damaged { .. } => false,
+        }
+    }
+
     /// Whether a lock was not to be had in time.
     pub(super) fn is_locked_out(&self) -> bool {
         match self {

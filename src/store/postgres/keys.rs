@@ -360,6 +360,9 @@ fn wanted(keys: &BTreeSet<Key>) -> (Vec<i64>, Vec<bool>) {
     (hashes, shared)
 }
 
+/// The operation at which a transaction waits for keys.
+pub(super) const WAITING: &str = "waiting for keys";
+
 const WAIT: &str = "SELECT count(held) FROM (SELECT CASE WHEN shared THEN pg_advisory_xact_lock_shared(key)::text \
         ELSE pg_advisory_xact_lock(key)::text END AS held \
     FROM unnest($1::bigint[], $2::boolean[]) AS k (key, shared) OFFSET 0) AS locked";
@@ -370,9 +373,7 @@ pub(super) async fn wait(conn: &Conn, keys: &BTreeSet<Key>) -> Result<(), Fault>
         return Ok(());
     }
     let (hashes, shared) = wanted(keys);
-    conn.run("waiting for keys", WAIT, &[&hashes, &shared])
-        .await
-        .map(drop)
+    conn.run(WAITING, WAIT, &[&hashes, &shared]).await.map(drop)
 }
 
 const TRY: &str = "SELECT CASE WHEN shared THEN pg_try_advisory_xact_lock_shared(key) \

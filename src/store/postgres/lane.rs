@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::conn::Conn;
 use super::fault::{Fault, Said};
 use super::index::Hints;
-use super::keys::{Key, Salt};
+use super::keys::{self, Key, Salt};
 use super::news::News;
 use super::order::Order;
 use super::tls::Connector;
@@ -348,7 +348,7 @@ impl Worker {
                 }
                 Stop::Fault(fault) if self.conn.is_some() && fault.is_passing() => {}
                 Stop::Fault(fault) if self.conn.is_some() && fault.is_locked_out() => {
-                    return self.locked_out(batch);
+                    return self.locked_out(batch, &fault);
                 }
                 Stop::Fault(fault) if patience.is_some() && fault.is_out_of_time() => {
                     let proposals = batch.len();
@@ -378,18 +378,31 @@ impl Worker {
         refuse_all(batch, NotWritten::Failed);
     }
 
-    /// The first has waited in vain; the others need not wait for it.
-    fn locked_out(&mut self, mut batch: VecDeque<Pending>) {
-        if let Some(mut first) = batch.pop_front() {
-            first.locked_out += 1;
-            if first.locked_out >= LOCKED_OUT_MAX {
-                tracing::warn!("a proposal has waited in vain for what it needs");
-                refuse(first.reply, NotWritten::LockedOut);
-            } else {
-                batch.push_back(first);
-            }
+    /// Somebody has waited in vain. For keys it was the first: whoever waits by now need not wait for it, and goes before it.
+    /// Else it was for a table or row that others have locked: whoever it was is found when each is tried alone.
+    fn locked_out(&mut self, mut batch: VecDeque<Pending>, fault: &Fault) {
+        if batch.len() > 1 && !fault.is_at(keys::WAITING) {
+            self.alone = batch.len();
+            return self.put_back(batch);
         }
+        let first = batch.pop_front();
         self.put_back(batch);
+        let Some(mut first) = first else { return };
+        first.locked_out += 1;
+        if first.locked_out >= LOCKED_OUT_MAX {
+            tracing::warn!("a proposal has waited in vain for what it needs");
+            return refuse(first.reply, NotWritten::LockedOut);
+        }
+        while self.back.len() < BATCH_MAX
+            && let Ok(pending) = self.queue.try_recv()
+        {
+            self.back.push_back(pending);
+        }
+        if !fault.is_at(keys::WAITING) {
+            // It is not tried together with them again.
+            self.alone = self.back.len() + 1;
+        }
+        self.back.push_back(first);
     }
 
     fn put_back(&mut self, batch: VecDeque<Pending>) {

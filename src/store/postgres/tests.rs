@@ -138,6 +138,7 @@ impl Backend for InSchema {
 }
 
 mod encryption;
+mod lanes;
 mod opening;
 mod replicas;
 
