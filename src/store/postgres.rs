@@ -43,6 +43,7 @@ mod items;
 mod keys;
 mod lane;
 mod logs;
+mod look;
 mod moving;
 mod news;
 mod open;
@@ -62,6 +63,7 @@ mod tls;
 mod url;
 mod walk;
 
+pub use look::{Look, Server};
 pub use moving::{Archive, Filling};
 pub use open::{Migrate, OpenError, Options};
 pub use schema::Schema;
@@ -118,6 +120,7 @@ impl Postgres {
             url: url.clone(),
             connector: connector.clone(),
             settings: options.writing(),
+            statement_timeout: options.statement_timeout,
             indexing: options.reading(),
             salt: Salt::of(identity),
             observers: observers.clone(),

@@ -5,6 +5,9 @@
 //! its keys now is the first of the next batch, where it waits for them. A batch that the database refuses is tried
 //! again, each proposal alone, so that none fails for another. Nothing is kept from one batch to the next: another
 //! replica may have written.
+//!
+//! A proposal whose caller has left before its batch begins is dropped. The statements of a batch may take as long as the
+//! most patient of its callers waits: one who is hasty ends nothing for the others.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::conn::Conn;
 use super::fault::{Fault, Said};
 use super::index::Hints;
-use super::keys::{Key, Salt};
+use super::keys::{self, Key, Salt};
 use super::news::News;
 use super::order::Order;
 use super::tls::Connector;
@@ -28,6 +32,7 @@ use crate::domain::proposal::{
 };
 use crate::domain::{Command, Proposal, Time};
 use crate::store::batch::weight;
+use crate::store::deadline::deadline;
 use crate::store::{Committed, Error, Observers};
 
 mod transaction;
@@ -48,6 +53,10 @@ const RETRIES_MAX: u32 = 16;
 
 /// How often a proposal waits in vain for its keys before it is refused.
 const LOCKED_OUT_MAX: u32 = 3;
+
+/// How long a statement may take beyond the deadlines of all who wait: each call is to end by its own deadline, not by an
+/// answer of the database.
+const BEYOND_DEADLINES: Duration = Duration::from_millis(50);
 
 /// How long after a failure the first attempt to connect again is made; each further one waits twice as long.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
@@ -75,6 +84,8 @@ pub(super) struct Shared {
     pub(super) url: Url,
     pub(super) connector: Connector,
     pub(super) settings: String,
+    /// How long a statement may take, whoever waits.
+    pub(super) statement_timeout: Duration,
     /// What the connection that keeps the search index is set to.
     pub(super) indexing: String,
     pub(super) salt: Salt,
@@ -90,6 +101,8 @@ struct Pending {
     proposal: Proposal,
     now: Time,
     reply: Reply,
+    /// Until when its caller waits; `None`: for as long as it takes.
+    deadline: Option<time::Instant>,
     /// Keys that it is known to need, beside those of its first needs.
     keys: BTreeSet<Key>,
     locked_out: u32,
@@ -104,6 +117,8 @@ enum NotWritten {
     Refusing,
     #[error("what it needs was held by others for too long")]
     LockedOut,
+    #[error("it took longer than anybody waited")]
+    Late,
 }
 
 impl Lanes {
@@ -141,6 +156,7 @@ impl Lanes {
             proposal,
             now,
             reply,
+            deadline: deadline(),
             keys: BTreeSet::new(),
             locked_out: 0,
         };
@@ -284,6 +300,7 @@ impl Worker {
         while batch.len() < max && bytes < BATCH_BYTES_MAX {
             let next = self.back.pop_front().or_else(|| self.queue.try_recv().ok());
             let Some(pending) = next else { break };
+            // It is dropped before its batch begins, and does not count.
             if pending.reply.is_closed() {
                 continue;
             }
@@ -297,13 +314,17 @@ impl Worker {
     async fn store(&mut self, mut batch: VecDeque<Pending>) {
         let began = Instant::now();
         for attempt in 0..=RETRIES_MAX {
+            batch.retain(|pending| !pending.reply.is_closed());
             if batch.is_empty() {
                 return;
             }
             let Some(conn) = self.conn.as_ref() else {
                 return refuse_all(batch, NotWritten::Refusing);
             };
-            let stop = match transaction::store(conn, &self.shared, batch.make_contiguous()).await {
+            let deadlines = batch.iter().map(|pending| pending.deadline);
+            let patience = patience(deadlines, time::Instant::now(), self.shared.statement_timeout);
+            let stored = transaction::store(conn, &self.shared, batch.make_contiguous(), patience).await;
+            let stop = match stored {
                 Ok(stored) => {
                     tracing::debug!(
                         transaction = "commit",
@@ -327,7 +348,12 @@ impl Worker {
                 }
                 Stop::Fault(fault) if self.conn.is_some() && fault.is_passing() => {}
                 Stop::Fault(fault) if self.conn.is_some() && fault.is_locked_out() => {
-                    return self.locked_out(batch);
+                    return self.locked_out(batch, &fault);
+                }
+                Stop::Fault(fault) if patience.is_some() && fault.is_out_of_time() => {
+                    let proposals = batch.len();
+                    tracing::warn!(proposals, "a batch took longer than any of its callers waited");
+                    return refuse_all(batch, NotWritten::Late);
                 }
                 Stop::Fault(fault) if self.conn.is_some() && batch.len() > 1 => {
                     log(fault, batch.len());
@@ -352,18 +378,31 @@ impl Worker {
         refuse_all(batch, NotWritten::Failed);
     }
 
-    /// The first has waited in vain; the others need not wait for it.
-    fn locked_out(&mut self, mut batch: VecDeque<Pending>) {
-        if let Some(mut first) = batch.pop_front() {
-            first.locked_out += 1;
-            if first.locked_out >= LOCKED_OUT_MAX {
-                tracing::warn!("a proposal has waited in vain for what it needs");
-                refuse(first.reply, NotWritten::LockedOut);
-            } else {
-                batch.push_back(first);
-            }
+    /// Somebody has waited in vain. For keys it was the first: whoever waits by now need not wait for it, and goes before it.
+    /// Else it was for a table or row that others have locked: whoever it was is found when each is tried alone.
+    fn locked_out(&mut self, mut batch: VecDeque<Pending>, fault: &Fault) {
+        if batch.len() > 1 && !fault.is_at(keys::WAITING) {
+            self.alone = batch.len();
+            return self.put_back(batch);
         }
+        let first = batch.pop_front();
         self.put_back(batch);
+        let Some(mut first) = first else { return };
+        first.locked_out += 1;
+        if first.locked_out >= LOCKED_OUT_MAX {
+            tracing::warn!("a proposal has waited in vain for what it needs");
+            return refuse(first.reply, NotWritten::LockedOut);
+        }
+        while self.back.len() < BATCH_MAX
+            && let Ok(pending) = self.queue.try_recv()
+        {
+            self.back.push_back(pending);
+        }
+        if !fault.is_at(keys::WAITING) {
+            // It is not tried together with them again.
+            self.alone = self.back.len() + 1;
+        }
+        self.back.push_back(first);
     }
 
     fn put_back(&mut self, batch: VecDeque<Pending>) {
@@ -421,6 +460,20 @@ impl Worker {
     }
 }
 
+/// How long a statement may take for callers who wait until then; `None`: as long as any may.
+fn patience(
+    deadlines: impl IntoIterator<Item = Option<time::Instant>>,
+    now: time::Instant,
+    statement_timeout: Duration,
+) -> Option<Duration> {
+    let mut last = now;
+    for deadline in deadlines {
+        last = last.max(deadline?);
+    }
+    let patience = last.duration_since(now) + BEYOND_DEADLINES;
+    (patience < statement_timeout).then_some(patience)
+}
+
 fn log(fault: Fault, proposals: usize) {
     let error = Error::from(fault);
     let error: &dyn std::error::Error = &error;
@@ -434,4 +487,25 @@ fn refuse_all(batch: VecDeque<Pending>, why: NotWritten) {
 fn refuse(reply: Reply, why: NotWritten) {
     // Who asked may have left meanwhile.
     let _ = reply.send(Err(Error::unavailable("committing", why)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_patient_says_how_long_a_batch_may_take() {
+        let now = time::Instant::now();
+        let within = |millis: &[u64]| {
+            let deadlines = millis.iter().map(|millis| match millis {
+                0 => None,
+                millis => Some(now + Duration::from_millis(*millis)),
+            });
+            let found = patience(deadlines.collect::<Vec<_>>(), now, Duration::from_secs(30));
+            found.map(|patience| (patience - BEYOND_DEADLINES).as_millis())
+        };
+        assert_eq!(within(&[20, 700, 100]), Some(700));
+        assert_eq!(within(&[20, 0]), None, "somebody waits for as long as it takes");
+        assert_eq!(within(&[20, 40_000]), None, "no longer than any statement");
+    }
 }

@@ -174,6 +174,8 @@ impl Backend for InSchema {
     }
 }
 
+mod encryption;
+mod lanes;
 mod opening;
 mod replicas;
 
