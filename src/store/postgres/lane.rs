@@ -2,17 +2,20 @@
 //! calls on one session meet in one batch.
 //!
 //! A lane takes what has piled up, and decides and stores it in one transaction (see [`transaction`]). What cannot have
-//! its keys now is the first of the next batch, where it waits for them. A batch that the database refuses is tried
-//! again, each proposal alone, so that none fails for another. Nothing is kept from one batch to the next: another
-//! replica may have written.
+//! its keys now is the first of the next batch, where it waits for them; if it has waited in vain, a batch in which nobody
+//! waits comes next. A batch that the database refuses is tried again, each proposal alone, so that none fails for another.
+//! One whose connection was lost before its commit begins again, once, on another. Nothing is kept from one batch to the
+//! next: another replica may have written.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
-use xxhash_rust::xxh3::xxh3_64;
+use tracing::Instrument as _;
 
 use super::conn::Conn;
 use super::fault::{Fault, Said};
@@ -22,17 +25,16 @@ use super::news::News;
 use super::order::Order;
 use super::tls::Connector;
 use super::url::Url;
-use super::{Alive, Closed};
-use crate::domain::proposal::{
-    EngineCommand, ReplicaCommand, ResumeCommand, SessionCommand, ThreadCommand, UpkeepCommand,
-};
-use crate::domain::{Command, Proposal, Time};
+use super::{Alive, Closed, open};
+use crate::domain::{Proposal, Time};
 use crate::store::batch::weight;
 use crate::store::{Committed, Error, Observers};
 
+mod name;
 mod transaction;
 
-use transaction::{Stop, Stored};
+use name::{lane_of, name_of};
+use transaction::{First, Stop, Stored};
 
 /// Proposals that wait for a lane before more wait in line.
 const QUEUE_MAX: usize = 1_024;
@@ -45,6 +47,12 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How often a transaction is tried again that the database has taken back, or that learned of further keys.
 const RETRIES_MAX: u32 = 16;
+
+/// The longest wait before such a try: two that stood in each other's way must not meet again.
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(8);
+
+/// How often a proposal begins again whose connection was lost before the commit.
+const LOST_MAX: u32 = 1;
 
 /// How often a proposal waits in vain for its keys before it is refused.
 const LOCKED_OUT_MAX: u32 = 3;
@@ -93,6 +101,9 @@ struct Pending {
     /// Keys that it is known to need, beside those of its first needs.
     keys: BTreeSet<Key>,
     locked_out: u32,
+    /// How often its connection was lost.
+    lost: u32,
+    since: Instant,
 }
 
 /// A batch could not be stored, or a lane has not recovered from that.
@@ -109,16 +120,18 @@ enum NotWritten {
 impl Lanes {
     /// Starts a lane over each connection.
     pub(super) fn start(conns: Vec<Conn>, shared: &Arc<Shared>, alive: &Alive) -> Self {
-        let lane = |conn| {
+        let lane = |(number, conn)| {
             let (jobs, queue) = mpsc::channel(QUEUE_MAX);
             let broken = Arc::new(AtomicBool::new(false));
             let worker = Worker {
+                number,
                 conn: Some(conn),
                 queue,
                 back: VecDeque::new(),
                 broken: broken.clone(),
                 shared: shared.clone(),
                 alone: 0,
+                first: First::Waits,
                 _alive: alive.clone(),
             };
             tokio::spawn(worker.run());
@@ -128,7 +141,7 @@ impl Lanes {
             }
         };
         Self {
-            lanes: conns.into_iter().map(lane).collect(),
+            lanes: conns.into_iter().enumerate().map(lane).collect(),
         }
     }
 
@@ -143,6 +156,8 @@ impl Lanes {
             reply,
             keys: BTreeSet::new(),
             locked_out: 0,
+            lost: 0,
+            since: Instant::now(),
         };
         let sent = jobs.send(pending).await;
         sent.map_err(|_| Error::unavailable("committing", Closed))?;
@@ -177,75 +192,10 @@ impl Lane {
     }
 }
 
-/// The lane of the main name of a proposal: the thread that it writes to, else the session, else what it is of.
-fn lane_of(proposal: &Proposal, lanes: usize) -> usize {
-    let log;
-    let name = match &proposal.command {
-        Command::Session(command) => match command {
-            SessionCommand::Create { id, .. }
-            | SessionCommand::Update { id, .. }
-            | SessionCommand::Delete { id, .. }
-            | SessionCommand::Undelete { id }
-            | SessionCommand::Append { id, .. } => id.as_str(),
-            SessionCommand::Save(save) => save.thread.as_str(),
-            SessionCommand::Snapshot(snapshot) => snapshot.thread.as_str(),
-            SessionCommand::Fork(fork) => fork.source.as_str(),
-            SessionCommand::Rewind(rewind) => rewind.session.as_str(),
-            SessionCommand::Prune(_) | SessionCommand::Pruned { .. } | SessionCommand::Import(_) => "",
-        },
-        Command::Thread(command) => match command {
-            ThreadCommand::Create { id, .. }
-            | ThreadCommand::Update { id, .. }
-            | ThreadCommand::Delete { id, .. }
-            | ThreadCommand::StartTurn { id, .. }
-            | ThreadCommand::AppendItems { id, .. }
-            | ThreadCommand::FinishTurn { id, .. } => id.as_str(),
-        },
-        Command::Engine(command) => match command {
-            EngineCommand::OpenThread { thread, .. }
-            | EngineCommand::CloseThread { thread, .. }
-            | EngineCommand::Interrupt { thread, .. } => thread.as_str(),
-            EngineCommand::Attach { id, .. }
-            | EngineCommand::Detach { id, .. }
-            | EngineCommand::Forget { id } => id.as_str(),
-        },
-        Command::Resume(command) => match command {
-            ResumeCommand::Open(open) => open.session.as_str(),
-            ResumeCommand::Start(start) => start.id.as_str(),
-            ResumeCommand::Seat(seat) => seat.id.as_str(),
-            ResumeCommand::Progress { id, .. }
-            | ResumeCommand::Fail { id, .. }
-            | ResumeCommand::Take { id }
-            | ResumeCommand::Hand { id, .. }
-            | ResumeCommand::Cancel { id } => id.as_str(),
-        },
-        Command::Replica(command) => match command {
-            ReplicaCommand::Join { id, .. } => id.as_str(),
-            ReplicaCommand::Renew { fence, .. }
-            | ReplicaCommand::Leave { fence }
-            | ReplicaCommand::Expire { fence } => fence.replica.as_str(),
-        },
-        Command::Upkeep(command) => match command {
-            UpkeepCommand::ExpireReceipts { .. } | UpkeepCommand::ExpireResumes { .. } => "",
-            UpkeepCommand::ExpireHead { session, .. }
-            | UpkeepCommand::Purge { session }
-            | UpkeepCommand::Compact { session, .. } => session.as_str(),
-            UpkeepCommand::Stage { log: staged, .. } => {
-                log = staged.id.to_string();
-                log.as_str()
-            }
-            UpkeepCommand::Sweep { log: swept } => {
-                log = swept.to_string();
-                log.as_str()
-            }
-        },
-    };
-    let hash = xxh3_64(format!("{}/{name}", proposal.namespace).as_bytes());
-    usize::try_from(hash % lanes.max(1) as u64).unwrap_or_default()
-}
-
 /// What the task owns.
 struct Worker {
+    /// Which lane it is.
+    number: usize,
     /// `None` after a failure, until there is another one.
     conn: Option<Conn>,
     queue: mpsc::Receiver<Pending>,
@@ -255,6 +205,8 @@ struct Worker {
     shared: Arc<Shared>,
     /// So many proposals are tried alone.
     alone: usize,
+    /// How the first of the next batch takes its keys.
+    first: First,
     _alive: Alive,
 }
 
@@ -262,16 +214,31 @@ impl Worker {
     /// Takes, decides, stores and answers until nobody can send any more.
     async fn run(mut self) {
         loop {
+            if self.conn.as_ref().is_none_or(Conn::is_closed) && !self.recover().await {
+                return;
+            }
             if self.back.is_empty() {
-                let Some(pending) = self.queue.recv().await else {
-                    return;
-                };
-                self.back.push_back(pending);
+                tokio::select! {
+                    next = self.queue.recv() => {
+                        let Some(pending) = next else { return };
+                        self.back.push_back(pending);
+                    }
+                    () = closed(self.conn.as_ref()) => continue,
+                }
             }
             let batch = self.batch();
-            self.store(batch).await;
-            if self.conn.as_ref().is_none_or(Conn::is_closed) {
-                self.recover().await;
+            let Some(first) = batch.front() else { continue };
+            let span = tracing::debug_span!(
+                "transaction",
+                name = name_of(&first.proposal.command),
+                lane = self.number,
+                proposals = batch.len(),
+            );
+            let stored = AssertUnwindSafe(self.store(batch)).catch_unwind();
+            if stored.instrument(span).await.is_err() {
+                // Who is dropped with it hears that it is not known; its connection takes back what was not committed.
+                tracing::error!("a batch has panicked");
+                self.conn = None;
             }
         }
     }
@@ -295,20 +262,19 @@ impl Worker {
 
     /// Decides and stores a batch, and answers those that were decided; the others go back.
     async fn store(&mut self, mut batch: VecDeque<Pending>) {
-        let began = Instant::now();
+        let Some(first) = batch.front() else { return };
+        let (began, waited) = (Instant::now(), first.since.elapsed());
+        let name = name_of(&first.proposal.command);
+        let first = std::mem::replace(&mut self.first, First::Waits);
         for attempt in 0..=RETRIES_MAX {
-            if batch.is_empty() {
-                return;
-            }
             let Some(conn) = self.conn.as_ref() else {
                 return refuse_all(batch, NotWritten::Refusing);
             };
-            let stop = match transaction::store(conn, &self.shared, batch.make_contiguous()).await {
+            let stop = match transaction::store(conn, &self.shared, batch.make_contiguous(), first).await {
                 Ok(stored) => {
                     tracing::debug!(
-                        transaction = "commit",
-                        proposals = batch.len(),
                         retries = attempt,
+                        waited_ms = waited.as_millis(),
                         took_ms = began.elapsed().as_millis(),
                         "stored"
                     );
@@ -319,17 +285,30 @@ impl Worker {
             if conn.batch("taking a transaction back", "ROLLBACK").await.is_err() {
                 self.conn = None;
             }
+            if let Stop::Fault(fault) = &stop
+                && fault.is_of_connection()
+            {
+                self.conn = None;
+            }
             match stop {
                 Stop::Keys(keys) => {
                     if let Some(first) = batch.front_mut() {
                         first.keys.extend(keys);
                     }
                 }
-                Stop::Fault(fault) if self.conn.is_some() && fault.is_passing() => {}
-                Stop::Fault(fault) if self.conn.is_some() && fault.is_locked_out() => {
+                Stop::Fault(fault) if self.conn.is_none() => {
+                    log(fault, batch.len());
+                    return self.lost(batch);
+                }
+                Stop::Fault(fault) if fault.is_passing() => {
+                    tracing::warn!(transaction = name, attempt, "the database has taken a batch back");
+                    tokio::time::sleep(RETRY_AFTER_MAX.mul_f64(rand::random())).await;
+                }
+                Stop::Fault(fault) if fault.is_locked_out() => {
+                    tracing::warn!(transaction = name, "a batch has waited in vain for what it needs");
                     return self.locked_out(batch);
                 }
-                Stop::Fault(fault) if self.conn.is_some() && batch.len() > 1 => {
+                Stop::Fault(fault) if batch.len() > 1 => {
                     log(fault, batch.len());
                     self.alone = batch.len();
                     return self.put_back(batch);
@@ -349,20 +328,38 @@ impl Worker {
         let said = Said::of("it was tried too often");
         let operation = "committing";
         log(Fault::Database { operation, said }, batch.len());
+        if batch.len() > 1 {
+            self.alone = batch.len();
+            return self.put_back(batch);
+        }
         refuse_all(batch, NotWritten::Failed);
     }
 
-    /// The first has waited in vain; the others need not wait for it.
+    /// The connection was lost before the commit: nothing is stored, and each begins again on another, if it may.
+    fn lost(&mut self, batch: VecDeque<Pending>) {
+        let mut back = VecDeque::new();
+        for mut pending in batch {
+            pending.lost += 1;
+            if pending.lost > LOST_MAX {
+                refuse(pending.reply, NotWritten::Failed);
+            } else {
+                back.push_back(pending);
+            }
+        }
+        self.put_back(back);
+    }
+
+    /// The first has waited in vain; the others need not wait for it, nor for each other.
     fn locked_out(&mut self, mut batch: VecDeque<Pending>) {
         if let Some(mut first) = batch.pop_front() {
             first.locked_out += 1;
             if first.locked_out >= LOCKED_OUT_MAX {
-                tracing::warn!("a proposal has waited in vain for what it needs");
                 refuse(first.reply, NotWritten::LockedOut);
             } else {
                 batch.push_back(first);
             }
         }
+        self.first = First::Tries;
         self.put_back(batch);
     }
 
@@ -387,19 +384,18 @@ impl Worker {
         self.put_back(back);
     }
 
-    /// Connects anew, and refuses whatever comes until that has worked out or the store is closed.
-    async fn recover(&mut self) {
-        self.broken.store(true, Ordering::Release);
+    /// Connects anew, and refuses whatever comes from the first failure on until that has worked out. Whether it has: else
+    /// the store is closed.
+    async fn recover(&mut self) -> bool {
         self.conn = None;
         let mut wait = RECONNECT_AFTER;
         loop {
-            let shared = &self.shared;
-            match Conn::connect(&shared.url, &shared.connector, &shared.settings).await {
+            match connected(&self.shared).await {
                 Ok(conn) => {
                     tracing::info!("the database can be written to again");
                     self.conn = Some(conn);
                     self.broken.store(false, Ordering::Release);
-                    return;
+                    return true;
                 }
                 Err(fault) => {
                     let error = Error::from(fault);
@@ -407,17 +403,40 @@ impl Worker {
                     tracing::warn!(error, "the database cannot be written to");
                 }
             }
+            self.broken.store(true, Ordering::Release);
             refuse_all(std::mem::take(&mut self.back), NotWritten::Refusing);
             loop {
                 match self.queue.try_recv() {
                     Ok(pending) => refuse(pending.reply, NotWritten::Refusing),
                     Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return false,
                 }
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RECONNECT_AFTER_MAX);
         }
+    }
+}
+
+/// A connection to the store that this one was: another may have come into its place.
+pub(super) async fn connected(shared: &Shared) -> Result<Conn, Fault> {
+    let operation = "looking whether it is the same store";
+    let conn = Conn::connect(&shared.url, &shared.connector, &shared.settings).await?;
+    let rows = conn.rows_of(operation, open::IDENTITY, &[]).await?;
+    let is_same = rows
+        .first()
+        .is_some_and(|row| Salt::of(open::identity(row)) == shared.salt);
+    if !is_same {
+        let said = Said::of("the database holds another store");
+        return Err(Fault::Database { operation, said });
+    }
+    Ok(conn)
+}
+
+/// Waits until there is no connection.
+async fn closed(conn: Option<&Conn>) {
+    if let Some(conn) = conn {
+        conn.closed().await;
     }
 }
 

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::Closed;
 use super::conn::Conn;
+use super::fault::Said;
 use super::tls::Connector;
 use super::url::Url;
 use crate::store::Error;
@@ -31,6 +33,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Reading {
     conn: Option<Conn>,
+    span: Span,
     ends: Ends,
     connector: Connector,
     free: Arc<Mutex<Vec<Conn>>>,
@@ -63,12 +66,17 @@ impl Pool {
     pub(super) async fn one(&self, operation: &'static str) -> Result<Reading, Error> {
         let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Error::unavailable(operation, Closed))?;
+        let span = tracing::debug_span!("read", operation);
         let conn = match self.kept() {
             Some(conn) => conn,
-            None => Conn::connect(&self.url, &self.connector, &self.settings).await?,
+            None => {
+                let connecting = Conn::connect(&self.url, &self.connector, &self.settings);
+                connecting.instrument(span.clone()).await?
+            }
         };
         Ok(Reading {
             conn: Some(conn),
+            span,
             ends: Ends::Itself,
             connector: self.connector.clone(),
             free: self.free.clone(),
@@ -79,9 +87,11 @@ impl Pool {
     /// A connection for several statements that see one state.
     pub(super) async fn state(&self, operation: &'static str) -> Result<Reading, Error> {
         let mut reading = self.one(operation).await?;
-        reading
-            .batch(operation, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let begun = reading.batch(operation, begin).instrument(reading.span()).await;
+        if let Err(fault) = begun {
+            return reading.end(Err(fault)).await;
+        }
         reading.ends = Ends::Transaction;
         Ok(reading)
     }
@@ -115,7 +125,12 @@ impl Pool {
 }
 
 impl Reading {
-    /// Gives the connection back, and says what was read.
+    /// What bears the name of what is read.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Gives the connection back if it is good for more, and says what was read.
     pub(super) async fn end<T, E>(mut self, read: Result<T, E>) -> Result<T, Error>
     where
         Error: From<E>,
@@ -127,6 +142,10 @@ impl Reading {
                 self.conn = None;
             }
         }
+        let read = read.map_err(Error::from);
+        if read.as_ref().is_err_and(is_of_connection) {
+            self.conn = None;
+        }
         if let Some(conn) = self.conn.take()
             && !conn.is_closed()
         {
@@ -135,7 +154,18 @@ impl Reading {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(conn);
         }
-        read.map_err(Error::from)
+        read
+    }
+}
+
+/// Whether a read has failed because its connection is good for nothing more.
+fn is_of_connection(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { source, .. } => {
+            let said = source.downcast_ref::<Said>();
+            said.is_some_and(Said::is_of_connection)
+        }
+        Error::Refused(_) | Error::Corrupt { .. } => false,
     }
 }
 
