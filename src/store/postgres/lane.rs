@@ -268,7 +268,7 @@ impl Worker {
         let first = std::mem::replace(&mut self.first, First::Waits);
         for attempt in 0..=RETRIES_MAX {
             let Some(conn) = self.conn.as_ref() else {
-                return refuse_all(batch, NotWritten::Refusing);
+                return self.lost(batch);
             };
             let stop = match transaction::store(conn, &self.shared, batch.make_contiguous(), first).await {
                 Ok(stored) => {
@@ -297,7 +297,13 @@ impl Worker {
                     }
                 }
                 Stop::Fault(fault) if self.conn.is_none() => {
-                    log(fault, batch.len());
+                    let error = Error::from(fault);
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        error,
+                        transaction = name,
+                        "the connection was lost before the commit"
+                    );
                     return self.lost(batch);
                 }
                 Stop::Fault(fault) if fault.is_passing() => {

@@ -6,6 +6,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ pub(super) struct Pool {
 pub(super) struct Reading {
     conn: Option<Conn>,
     span: Span,
+    began: Instant,
     ends: Ends,
     connector: Connector,
     free: Arc<Mutex<Vec<Conn>>>,
@@ -77,6 +79,7 @@ impl Pool {
         Ok(Reading {
             conn: Some(conn),
             span,
+            began: Instant::now(),
             ends: Ends::Itself,
             connector: self.connector.clone(),
             free: self.free.clone(),
@@ -143,6 +146,8 @@ impl Reading {
             }
         }
         let read = read.map_err(Error::from);
+        let (took_ms, is_ok) = (self.began.elapsed().as_millis(), read.is_ok());
+        tracing::debug!(parent: &self.span, took_ms, is_ok, "read");
         if read.as_ref().is_err_and(is_of_connection) {
             self.conn = None;
         }
