@@ -243,7 +243,6 @@ mod tests {
             "sessiond append s hi --title t",
             "sessiond backup",
             "sessiond copy --from sqlite:a",
-            "sessiond copy --from a --to b",
             "sessiond prune",
             "sessiond prune --older-than soon",
             "sessiond prune --keep -1",

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use crate::store::place::Place;
+
 mod check;
 mod env;
 mod examine;
@@ -21,7 +23,7 @@ mod sections;
 pub use env::unknown as unknown_variables;
 pub use examine::Examined;
 pub use retention::{Policy, Retention};
-pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, StoreUrl, Tls, Upkeep};
+pub use sections::{Cluster, Engines, Limits, Log, LogFormat, Search, Server, Store, Tls, Upkeep};
 
 /// The port where none is said.
 pub const PORT_DEFAULT: u16 = 50_551;
@@ -168,6 +170,18 @@ impl Config {
         flags(&mut config);
         config.check()?;
         Ok(config)
+    }
+
+    /// Where the store is: where `store.url` says, else in the data folder.
+    pub fn place(&self) -> Result<Place, Error> {
+        let Some(url) = &self.store.url else {
+            return Ok(Place::Sqlite(self.data_folder()?));
+        };
+        let place = url.place().map_err(|error| Error::Value {
+            key: "store.url",
+            rule: error.to_string(),
+        });
+        place.cloned()
     }
 
     /// The folder the data lies in: `data`, else `sessiond` in the user's data home.

@@ -13,7 +13,8 @@
 //!   then refuses writes until it has reopened itself, and never acknowledges what may be lost.
 //! - A row that cannot be read is [`Error::Corrupt`] to who names it; lists leave it out and log it.
 //!   Nothing is ever removed because it could not be read.
-//! - A future that is dropped may or may not have taken effect, never half.
+//! - A future that is dropped may or may not have taken effect, never half. A commit that its caller has left before it was
+//!   begun is not begun.
 //! - A proposal's fence is looked at in the transaction that writes: once the end of a replica's lease is committed,
 //!   nothing that carries its fence is. Leases are judged by one clock, the store's own where it has one.
 //! - Bodies come back byte for byte.
@@ -42,9 +43,11 @@ pub mod batch;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod copy;
+pub mod deadline;
 mod hints;
 pub mod memory;
 mod observers;
+pub mod place;
 pub mod postgres;
 mod record;
 mod room;

@@ -25,6 +25,7 @@ use tracing::{Instrument, Span, field};
 use super::auth::Authenticate;
 use super::{repair, status};
 use crate::domain::Limits;
+use crate::store::deadline;
 
 mod body;
 
@@ -172,7 +173,9 @@ where
         };
         service.call(Request::from_parts(head, body)).await
     };
-    let work = AssertUnwindSafe(work).catch_unwind();
+    // Who waits for a commit shares it with others: it is told how long it may take, a read ends when it is dropped.
+    let until = guard.deadline.as_ref().map(|sleep| sleep.deadline());
+    let work = AssertUnwindSafe(deadline::within(until, work)).catch_unwind();
     tokio::pin!(work);
     let response = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(Ok(done)) => Poll::Ready(done),

@@ -12,18 +12,22 @@ use super::serve::Serve;
 use super::show::count;
 use super::term::Screen;
 use crate::config::{self, Config, Examined};
+use crate::store::place::Place;
 use crate::telemetry;
 
+mod cluster;
 mod database;
 mod folder;
 mod keeping;
 mod network;
 mod tls;
 
+use keeping::Kept;
+
 /// Say everything that is wrong with a configuration before it is served; nothing is changed.
 ///
 /// Takes serve's options. Looks at the file, the environment and the options, and at what they name: the data folder,
-/// addresses, certificates, how long sessions are kept. Exits with 1 if the server would not start or not serve well.
+/// or database, addresses, certificates, how long sessions are kept, what other replicas need. Exits with 1 if the server would not start or not serve well.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
@@ -148,12 +152,23 @@ async fn findings(read: &Examined) -> Findings {
     }
     network::look(config, &mut found);
     tls::look(&config.tls, &mut found);
-    if database::look(config, &mut found).await {
-        // The data folder holds nothing that counts then.
-        return found;
-    }
-    if let Some(folder) = folder::look(config, &mut found) {
-        keeping::look(&folder, &config.retention, &mut found);
+    let kept = match config.place() {
+        Ok(Place::Sqlite(folder)) => folder::look(&folder, &mut found).map(Kept::Folder),
+        Ok(Place::Postgres(url)) => {
+            cluster::look(config, &mut found);
+            let look = database::look(&url, config, &mut found).await;
+            look.map(Kept::Database)
+        }
+        // What is no URL was told of already.
+        Err(_) if config.store.url.is_some() => None,
+        Err(error) => {
+            let (key, text) = told(&error);
+            found.error(&key, text);
+            None
+        }
+    };
+    if let Some(kept) = kept {
+        keeping::look(&kept, &config.retention, &mut found).await;
     }
     found
 }

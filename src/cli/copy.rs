@@ -12,11 +12,12 @@ use serde_json::json;
 use super::error::Error;
 use super::json;
 use super::show::count;
-use super::stores::Place;
+use super::stores;
 use super::term::Screen;
 use crate::body;
 use crate::service::{Clock as _, SystemClock};
 use crate::store::copy::{CopyError, Progress, Stage, copy};
+use crate::store::place::{Place, StoreUrl};
 use crate::store::sqlite;
 
 const BAR: &str = "{spinner} {prefix}: {human_pos} rows, {per_sec}, {msg}";
@@ -30,10 +31,10 @@ const BAR: &str = "{spinner} {prefix}: {human_pos} rows, {per_sec}, {msg}";
 pub(crate) struct Copy {
     /// The store to copy: sqlite:DIR, or postgres://...
     #[arg(long, value_name = "URL")]
-    from: Place,
+    from: StoreUrl,
     /// The store to fill; it must be empty
     #[arg(long, value_name = "URL")]
-    to: Place,
+    to: StoreUrl,
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
@@ -41,19 +42,28 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) async fn run(self, screen: &mut Screen) -> Result<(), Error> {
-        if self.from.is(&self.to) {
+        let from = stores::place("--from", &self.from)?;
+        let to = stores::place("--to", &self.to)?;
+        if from.is(to) {
             return Err(Error::Usage("--from and --to are the same store".to_owned()));
         }
         let began = Instant::now();
-        let source = self.from.source().await?;
-        let target = self.to.target().await?;
+        let source = stores::source(from).await?;
+        let target = stores::target(to).await?;
+        if source.served_by > 0 {
+            let replicas = count(source.served_by, "replica");
+            writeln!(
+                std::io::stderr(),
+                "warning: {replicas} may serve {from}: what is written there from now on stays behind"
+            )?;
+        }
         let mut bar = screen.look.width.map(|_| Bar::new());
         let mut show = |progress| {
             if let Some(bar) = &mut bar {
                 bar.show(progress);
             }
         };
-        let copied = copy(&*source, &*target, SystemClock.now(), &mut show).await;
+        let copied = copy(&*source.rows, &*target, SystemClock.now(), &mut show).await;
         drop(bar);
         drop((source, target));
         let copied = copied.map_err(|error| {
@@ -66,7 +76,7 @@ impl Copy {
             anyhow::Error::new(error).context(advice)
         })?;
         let seconds = began.elapsed().as_secs_f64();
-        let verified = match &self.to {
+        let verified = match to {
             Place::Sqlite(folder) => {
                 let report = sqlite::verify(folder, Some(&body::payload));
                 Some(report.context("the copy could not be verified")?)
@@ -77,8 +87,8 @@ impl Copy {
         let problems = verified.map_or(0, |report| report.problem_count);
         if self.json {
             let report = json!({
-                "from": self.from.to_string(),
-                "to": self.to.to_string(),
+                "from": from.to_string(),
+                "to": to.to_string(),
                 "rows": copied.rows,
                 "bytes": copied.bytes,
                 "seconds": seconds,
@@ -86,7 +96,6 @@ impl Copy {
             });
             json::print(screen, &report)?;
         } else {
-            let (from, to) = (&self.from, &self.to);
             writeln!(
                 screen,
                 "{from} is copied to {to}, and compared: {}",

@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::server::{Drained, Running, Server};
 use crate::shutdown::Requests;
 use crate::store::Store;
+use crate::store::place::{Place, StoreUrl};
 use crate::store::postgres::{Options, Postgres};
 use crate::store::sqlite::Sqlite;
 use crate::telemetry;
@@ -32,10 +33,10 @@ pub struct Serve {
     /// The folder the data lies in [default: sessiond in the user's data home]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The PostgreSQL database the data lies in instead, as postgres://user@host/name; better in SESSIOND_STORE if it
-    /// has a password
+    /// Where the data lies instead: a PostgreSQL database, as postgres://user@host/name, or sqlite:DIR; better in
+    /// SESSIOND_STORE if it has a password
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    store: Option<StoreUrl>,
     /// Refuse a database that lacks tables instead of making them
     #[arg(long)]
     no_migrate: bool,
@@ -129,8 +130,8 @@ impl Serve {
             config.cluster.secret.clone_from(cluster_secret);
         }
         config.store.migrate &= !no_migrate;
-        if let Some(store) = store {
-            config.store.url = Some(store.clone().into());
+        if store.is_some() {
+            config.store.url.clone_from(store);
         }
         for (option, key) in [
             (uds, &mut config.uds),
@@ -198,17 +199,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the database that is configured, else the store that lies in the data folder.
+/// Opens the store that is configured.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    if let Some(url) = &config.store.url {
-        let url = url.parsed().context("store.url")?;
-        let opened = Postgres::open(&url, &Options::from(&config.store)).await;
-        return Ok(Arc::new(opened.with_context(|| format!("cannot open {url}"))?));
+    match config.place()? {
+        Place::Postgres(url) => {
+            let opened = Postgres::open(&url, &Options::from(config)).await;
+            Ok(Arc::new(opened.with_context(|| format!("cannot open {url}"))?))
+        }
+        Place::Sqlite(folder) => {
+            let readers = config.store.readers;
+            let said = format!("cannot open the data folder {}", folder.display());
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, readers)).await?;
+            Ok(Arc::new(opened.context(said)?))
+        }
     }
-    let (folder, readers) = (config.data_folder()?, config.store.readers);
-    let said = format!("cannot open the data folder {}", folder.display());
-    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, readers)).await?;
-    Ok(Arc::new(opened.context(said)?))
 }
 
 fn announce(config: &Config, running: &Running) {

@@ -1,6 +1,5 @@
 //! What a configuration must hold to be run: every number between two bounds, and no door open by mistake.
 
-use super::sections::StoreUrl;
 use super::{Cluster, Config, Engines, Error, Limits, Server};
 use crate::domain::ReplicaId;
 use crate::domain::limits::TITLE_CHARS_MAX;
@@ -25,8 +24,8 @@ impl Config {
         found.within("store.lanes", self.store.lanes as u64, 1, 64);
         let timeout = self.store.statement_timeout_s;
         found.within("store.statement_timeout_s", timeout, 1, 60 * 60);
-        if let Some(Err(error)) = self.store.url.as_ref().map(StoreUrl::parsed) {
-            found.refuse("store.url", error.to_string());
+        if self.store.url.is_some() {
+            found.extend(self.place().err());
         }
         found.within("upkeep.interval_s", self.upkeep.interval_s, 1, 24 * 60 * 60);
         self.retention.check(&mut found);

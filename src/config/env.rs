@@ -79,7 +79,7 @@ pub fn unknown(env: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Strin
 
 /// Variables that other parts read.
 fn is_known(name: &str) -> bool {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         FILE_VARIABLE,
         "SESSIOND_ADDR",
         "SESSIOND_CA",
@@ -88,6 +88,7 @@ fn is_known(name: &str) -> bool {
         "SESSIOND_SOAK",
         "SESSIOND_TEST_POSTGRES",
         "SESSIOND_TEST_POSTGRES_FSYNC",
+        "SESSIOND_TEST_POSTGRES_TLS",
     ];
     OTHERS.contains(&name) || is_service_link(name)
 }

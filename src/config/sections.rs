@@ -1,16 +1,17 @@
 //! The tables of the configuration, each with its defaults.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Config;
 use crate::cluster::Secret;
 use crate::domain;
 use crate::service::EngineTerms;
-use crate::store::postgres::{Migrate, Options, Url, UrlError};
+use crate::store::place::StoreUrl;
+use crate::store::postgres::{Migrate, Options};
 use crate::store::sqlite::READERS_DEFAULT;
 
 const DAY_S: u64 = 24 * 60 * 60;
@@ -141,7 +142,7 @@ pub struct Engines {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The database, as `postgres://…`; `None`: SQLite in the data folder.
+    /// Where it is, as `postgres://…` or `sqlite:DIR`; `None`: SQLite in the data folder.
     pub url: Option<StoreUrl>,
     /// Threads that read SQLite, of which one more writes, or connections that read PostgreSQL.
     pub readers: usize,
@@ -151,34 +152,6 @@ pub struct Store {
     pub statement_timeout_s: u64,
     /// Whether a PostgreSQL database that lacks tables gets them at the start.
     pub migrate: bool,
-}
-
-/// Where a database is, as it was given. It may hold a password, and is shown nowhere.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(transparent)]
-pub struct StoreUrl(String);
-
-impl StoreUrl {
-    /// The URL, if it can be one.
-    pub fn parsed(&self) -> Result<Url, UrlError> {
-        self.0.parse()
-    }
-}
-
-impl From<String> for StoreUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl fmt::Debug for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.parsed() {
-            Ok(url) => write!(f, "StoreUrl({url})"),
-            Err(_) => f.write_str("StoreUrl(…)"),
-        }
-    }
 }
 
 /// What the service does for itself: expiry, purges, sweeps, compaction.
@@ -304,14 +277,19 @@ impl Default for Store {
     }
 }
 
-impl From<&Store> for Options {
-    fn from(store: &Store) -> Self {
+impl From<&Config> for Options {
+    fn from(config: &Config) -> Self {
+        let store = &config.store;
         Self {
             lanes: store.lanes,
             readers: store.readers,
             statement_timeout: Duration::from_secs(store.statement_timeout_s),
             migrate: if store.migrate { Migrate::Yes } else { Migrate::No },
-            ..Self::default()
+            replica: config
+                .cluster
+                .name
+                .clone()
+                .unwrap_or_else(|| Self::default().replica),
         }
     }
 }

@@ -145,7 +145,7 @@ fn the_documented_file_holds_every_key_with_its_default() {
         *text = Some(String::new());
     }
     full.cluster.secret = crate::cluster::Secret::parse("a-secret-of-all").ok();
-    full.store.url = Some(StoreUrl::default());
+    full.store.url = Some("postgres://host/name".into());
     let keys = |table: &toml::Table| -> Vec<String> {
         let within = |(key, value): (&String, &toml::Value)| match value {
             toml::Value::Table(table) => table.keys().map(|inner| format!("{key}.{inner}")).collect(),
@@ -193,9 +193,12 @@ fn a_store_is_named_by_its_url_and_its_password_shown_nowhere() {
     let config = load("", &[("SESSIOND_STORE", url)], |_| ()).expect("a configuration");
     let shown = format!("{config:?}");
     assert!(
-        shown.contains("postgres://db.example/talks") && !shown.contains("s3cret"),
+        shown.contains("postgres://me@db.example/talks") && !shown.contains("s3cret"),
         "{shown}"
     );
+    let folder = load("[store]\nurl = 'sqlite:/var/lib/talks'\n", &[], |_| ()).expect("a configuration");
+    let place = folder.place().expect("a place");
+    assert_eq!(place, Place::Sqlite("/var/lib/talks".into()));
     for wrong in ["mysql://me:s3cret@db/talks", "postgres://me:s3cret@db:x/talks"] {
         let error = load("", &[("SESSIOND_STORE", wrong)], |_| ()).expect_err("refused");
         let told = format!("{error} {error:?}");

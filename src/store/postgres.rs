@@ -46,6 +46,7 @@ mod items;
 mod keys;
 mod lane;
 mod logs;
+mod look;
 mod moving;
 mod news;
 mod open;
@@ -65,6 +66,7 @@ mod tls;
 mod url;
 mod walk;
 
+pub use look::{Look, Server};
 pub use moving::{Archive, Filling};
 pub use open::{Migrate, OpenError, Options};
 pub use schema::Schema;
@@ -123,6 +125,7 @@ impl Postgres {
             url: url.clone(),
             connector: connector.clone(),
             settings: options.writing(),
+            statement_timeout: options.statement_timeout,
             indexing: options.reading(),
             salt: Salt::of(identity),
             observers: observers.clone(),

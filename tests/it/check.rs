@@ -7,8 +7,9 @@ use std::process::{Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::Server;
 use crate::support::build::{entries, user};
+use crate::support::server::Setup;
+use crate::support::{Cluster, Server, until};
 
 fn checking(line: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sessiond"));
@@ -172,4 +173,100 @@ fn everything_is_said_at_once() {
         ["notes", "sessiond.toml"],
         "nothing is changed"
     );
+}
+
+#[tokio::test]
+async fn a_database_is_looked_at_beside_its_replicas() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("sessiond.toml");
+    let url = cluster.url();
+    let line = ["--listen", "127.0.0.1:0", "--store", url, "--config"];
+    let line = [&line[..], &[settings.to_str().unwrap()]].concat();
+    let with = |text: &str, code| {
+        fs::write(&settings, text).unwrap();
+        found(&line, code)
+    };
+    assert_eq!(with("", 0), []);
+    has(
+        &with("[store]\nmigrate = false\n", 1),
+        "error",
+        "store.url",
+        "run `sessiond migrate`",
+    );
+    let away = [
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "postgres://me@127.0.0.1:1/d",
+    ];
+    has(&found(&away, 1), "error", "store.url", "connecting");
+
+    let mut server = Server::start_with(Setup::on(url)).await;
+    let client = server.client().await;
+    client
+        .append(&client.blank().await, entries([user("hello")]))
+        .await;
+    let ns = client.namespace();
+    let policy = format!("[retention.namespaces.{ns}]\nmax_age_days = 9\n[retention.namespaces.none]\n");
+    let young = with(&policy, 0);
+    has(
+        &young,
+        "warning",
+        "retention",
+        "namespace none, which has no sessions",
+    );
+    assert_eq!(young.len(), 1, "{young:#?}");
+    let database = cluster.connect().await;
+    database
+        .batch_execute("UPDATE sessions SET update_time = 0")
+        .await
+        .unwrap();
+    let old = format!("up to 1 active sessions of namespace {ns}");
+    has(&with(&policy, 0), "warning", "retention", &old);
+
+    let many = with("[store]\nlanes = 64\nreaders = 200\n", 0);
+    has(
+        &many,
+        "warning",
+        "store.lanes",
+        "enough for 1 replicas; 1 others have a lease",
+    );
+    let few = "ALTER ROLE sessiond CONNECTION LIMIT 5";
+    database.batch_execute(few).await.unwrap();
+    has(&with("", 1), "error", "store.lanes", "lets this user have 5");
+    database
+        .batch_execute("ALTER ROLE sessiond CONNECTION LIMIT -1")
+        .await
+        .unwrap();
+
+    for setting in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
+        database.batch_execute(setting).await.unwrap();
+    }
+    until("the server has read it", async || {
+        let fsync: String = database.query_one("SHOW fsync", &[]).await.unwrap().get(0);
+        (fsync == "off").then_some(())
+    })
+    .await;
+    has(&with("", 0), "warning", "store.url", "fsync");
+    server.stop().await;
+}
+
+#[test]
+fn a_replica_is_looked_at_as_others_see_it() {
+    let nowhere = [
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "postgres://me@127.0.0.1:1/d",
+    ];
+    let open = [&nowhere[..], &["--cluster-listen", "0.0.0.0:0"]].concat();
+    let found = found(&open, 1);
+    has(
+        &found,
+        "error",
+        "cluster.listen",
+        "give all replicas one cluster.secret",
+    );
+    has(&found, "error", "store.url", "postgres://me@127.0.0.1:1/d");
 }

@@ -173,6 +173,16 @@ async fn there_and_back_over_postgresql() {
     let client = moved.client_of(&client).await;
     assert_eq!(everything(&client).await, before, "served there");
     client.append("one", entries([user("goes on")])).await;
+
+    let into = refused(sessiond(&["copy", "--from", &home, "--to", cluster.url()]), 1);
+    assert!(into.contains("replicas with a lease"), "{into}");
+    let third = url(&moved.folder().join("third"));
+    let output = sessiond(&["copy", "--json", "--from", cluster.url(), "--to", &third])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let warning = String::from_utf8_lossy(&output.stderr);
+    assert!(warning.contains("warning: 1 replica may serve"), "{warning}");
     moved.stop().await;
 }
 
@@ -190,6 +200,14 @@ async fn what_cannot_be_copied_is_left_alone() {
     let nothing = refused(copying(&server.folder().join("nothing"), &there), 1);
     assert!(nothing.contains("there is no"), "{nothing}");
     refused(copying(&server.data(), &server.data()), 2);
+    for none in [
+        "nowhere",
+        "mysql://me:s3cret@h/d",
+        "postgres://me:s3cret@h:port/d",
+    ] {
+        let said = refused(sessiond(&["copy", "--from", none, "--to", &url(&there)]), 2);
+        assert!(said.contains("--from: ") && !said.contains("s3cret"), "{said}");
+    }
     copied(&server.data(), &there);
     let full = refused(copying(&server.data(), &there), 1);
     assert!(full.contains("not empty"), "{full}");

@@ -16,6 +16,8 @@ mod cluster;
 mod conversations;
 mod copies;
 mod crash;
+mod database;
+mod deadlines;
 mod discovery;
 mod engines;
 mod entries;

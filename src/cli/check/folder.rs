@@ -1,10 +1,9 @@
 //! The data folder: whether it can be written to, who has it, what lies in it, and how much room is left.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Findings, is_writable, with_causes};
-use crate::config::Config;
 use crate::store::sqlite::{Look, OpenError};
 
 const KEY: &str = "data";
@@ -15,15 +14,8 @@ const SPACE_MIN: u64 = 128 * 1024 * 1024;
 /// Bytes below which somebody should think of the disk.
 const SPACE_SMALL: u64 = 1024 * 1024 * 1024;
 
-/// Looks at the data folder; the folder, if it has a database.
-pub(super) fn look(config: &Config, found: &mut Findings) -> Option<PathBuf> {
-    let folder = match config.data_folder() {
-        Ok(folder) => folder,
-        Err(error) => {
-            found.error(KEY, with_causes(&error));
-            return None;
-        }
-    };
+/// Looks at the data folder; the look, if it has a database.
+pub(super) fn look(folder: &Path, found: &mut Findings) -> Option<Look> {
     let nearest = folder.ancestors().find(|folder| folder.exists());
     let nearest = nearest.unwrap_or(Path::new("."));
     if !nearest.is_dir() {
@@ -37,7 +29,7 @@ pub(super) fn look(config: &Config, found: &mut Findings) -> Option<PathBuf> {
     if !folder.exists() {
         return None;
     }
-    match Look::is_taken(&folder) {
+    match Look::is_taken(folder) {
         Ok(false) => {}
         Ok(true) => found.error(KEY, format!("another process serves {}", folder.display())),
         Err(error) => found.error(KEY, with_causes(&error)),
@@ -47,8 +39,8 @@ pub(super) fn look(config: &Config, found: &mut Findings) -> Option<PathBuf> {
         let text = format!("{} is open to other users: chmod 700", folder.display());
         found.warning(KEY, text);
     }
-    match Look::at(&folder) {
-        Ok(_) => return Some(folder),
+    match Look::at(folder) {
+        Ok(look) => return Some(look),
         // It is made at the start.
         Err(OpenError::Missing { .. }) => {}
         Err(error) => found.error(KEY, with_causes(&error)),

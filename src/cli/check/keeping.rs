@@ -1,19 +1,41 @@
 //! How long sessions are kept: what the policies would take away as soon as they are used.
 
-use std::path::Path;
-
 use super::{Findings, with_causes};
 use crate::config::Retention;
 use crate::domain::Namespace;
 use crate::domain::retention::{Policies, Policy};
 use crate::service::{Clock as _, SystemClock};
-use crate::store;
-use crate::store::sqlite::Look;
+use crate::store::{self, postgres, sqlite};
 
 const KEY: &str = "retention";
 
-/// Looks what the sessions in a data folder have to expect.
-pub(super) fn look(folder: &Path, retention: &Retention, found: &mut Findings) {
+/// Where sessions are kept, open to be looked at.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Folder(sqlite::Look),
+    Database(postgres::Look),
+}
+
+impl Kept {
+    async fn namespaces(&self) -> Result<Vec<Namespace>, store::Error> {
+        match self {
+            Self::Folder(look) => look.namespaces(),
+            Self::Database(look) => look.namespaces().await,
+        }
+    }
+
+    /// How many sessions a policy would take: active ones, and archived ones.
+    async fn due(&self, ns: &Namespace, policy: &Policy) -> Result<(u64, u64), store::Error> {
+        let now = SystemClock.now();
+        match self {
+            Self::Folder(look) => look.due(ns, policy, now),
+            Self::Database(look) => look.due(ns, policy, now).await,
+        }
+    }
+}
+
+/// Looks what the sessions that are kept there have to expect.
+pub(super) async fn look(kept: &Kept, retention: &Retention, found: &mut Findings) {
     // What is no policy was told of already.
     let Ok(policies) = retention.policies() else {
         return;
@@ -21,14 +43,13 @@ pub(super) fn look(folder: &Path, retention: &Retention, found: &mut Findings) {
     if policies.are_off() {
         return;
     }
-    let Ok(look) = Look::at(folder) else { return };
-    if let Err(error) = all(&look, &policies, found) {
+    if let Err(error) = all(kept, &policies, found).await {
         found.error(KEY, with_causes(&error));
     }
 }
 
-fn all(look: &Look, policies: &Policies, found: &mut Findings) -> Result<(), store::Error> {
-    let namespaces = look.namespaces()?;
+async fn all(kept: &Kept, policies: &Policies, found: &mut Findings) -> Result<(), store::Error> {
+    let namespaces = kept.namespaces().await?;
     for ns in policies.namespaces.keys().filter(|ns| !namespaces.contains(ns)) {
         found.warning(
             KEY,
@@ -36,14 +57,13 @@ fn all(look: &Look, policies: &Policies, found: &mut Findings) -> Result<(), sto
         );
     }
     for ns in &namespaces {
-        one(look, ns, policies.of(ns), found)?;
+        one(kept, ns, policies.of(ns), found).await?;
     }
     Ok(())
 }
 
-fn one(look: &Look, ns: &Namespace, policy: &Policy, found: &mut Findings) -> Result<(), store::Error> {
-    let now = SystemClock.now();
-    let (active, archived) = look.due(ns, policy, now)?;
+async fn one(kept: &Kept, ns: &Namespace, policy: &Policy, found: &mut Findings) -> Result<(), store::Error> {
+    let (active, archived) = kept.due(ns, policy).await?;
     let happens = if policy.archive_first {
         "archived"
     } else {

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::fault::{Fault, Said, failed};
@@ -27,6 +29,12 @@ pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
 
 /// Something that is asked of the database.
 pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How often a statement is asked to end.
+const CANCELS_MAX: u32 = 5;
+
+/// How long it has to end before it is asked again.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What every connection prepares.
 const STATEMENTS: [&[&str]; 14] = [
@@ -63,8 +71,25 @@ impl std::fmt::Debug for Conn {
 impl Conn {
     /// Connects, sets what `settings` say and prepares every statement.
     pub(super) async fn connect(url: &Url, connector: &Connector, settings: &str) -> Result<Self, Fault> {
+        let mut conn = Self::bare(url, connector).await?;
+        conn.prepare(settings).await?;
+        Ok(conn)
+    }
+
+    /// Connects; nothing is prepared.
+    pub(super) async fn bare(url: &Url, connector: &Connector) -> Result<Self, Fault> {
         let (client, ended) = connected(url, connector).await?;
+        Ok(Self {
+            client,
+            ended,
+            prepared: HashMap::new(),
+        })
+    }
+
+    /// Sets what `settings` say and prepares every statement, for which its tables must not be locked.
+    pub(super) async fn prepare(&mut self, settings: &str) -> Result<(), Fault> {
         let operation = "preparing a connection";
+        let client = &self.client;
         client.batch_execute(settings).await.map_err(failed(operation))?;
         let statements = || STATEMENTS.iter().copied().flatten().copied();
         let preparing = statements().map(|sql| Box::pin(client.prepare(sql)) as Asking<'_, _>);
@@ -73,12 +98,8 @@ impl Conn {
             let statement = statement.inspect_err(|_| tracing::debug!(sql, "a statement is refused"));
             Ok((sql, statement.map_err(failed(operation))?))
         });
-        let prepared = prepared.collect::<Result<_, Fault>>()?;
-        Ok(Self {
-            client,
-            ended,
-            prepared,
-        })
+        self.prepared = prepared.collect::<Result<_, Fault>>()?;
+        Ok(())
     }
 
     /// The rows that a prepared statement gives.
@@ -147,9 +168,22 @@ impl Conn {
         self.ended.cancelled().await;
     }
 
-    /// What ends a statement that runs.
-    pub(super) fn cancel_token(&self) -> CancelToken {
-        self.client.cancel_token()
+    /// Ends the statement that runs, and the connection. A request to cancel may overtake the statement, and finds nothing
+    /// then: so it is asked whether that has ended.
+    pub(super) async fn give_up(self, connector: &Connector) {
+        for _ in 0..CANCELS_MAX {
+            let token = self.client.cancel_token();
+            let cancelling = token.cancel_query(connector.tls());
+            // Where the server cannot be reached there is nothing left to end.
+            if !matches!(timeout(super::CONNECT_TIMEOUT, cancelling).await, Ok(Ok(()))) {
+                return;
+            }
+            // Answered, if with an error, once what was asked before is over.
+            let nothing = self.client.batch_execute("");
+            if timeout(CANCELLED_WITHIN, nothing).await.is_ok() {
+                return;
+            }
+        }
     }
 
     fn prepared(&self, operation: &'static str, sql: &'static str) -> Result<&Statement, Fault> {
@@ -170,7 +204,7 @@ pub(super) async fn connected(
 
 /// What connects, in the time that it may take altogether.
 pub(super) async fn in_time<T>(connecting: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let connected = tokio::time::timeout(super::CONNECT_TIMEOUT, connecting).await;
+    let connected = timeout(super::CONNECT_TIMEOUT, connecting).await;
     connected.map_err(|_| Fault::Database {
         operation: "connecting to PostgreSQL",
         said: Said::of("the time was up"),

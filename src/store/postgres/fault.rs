@@ -128,6 +128,22 @@ impl Fault {
         }
     }
 
+    /// Whether a statement took longer than it may.
+    pub(super) fn is_out_of_time(&self) -> bool {
+        match self {
+            Self::Database { said, .. } => said.is(&SqlState::QUERY_CANCELED),
+            Self::Damaged { .. } => false,
+        }
+    }
+
+    /// Whether it came at this operation.
+    pub(super) fn is_at(&self, tried: &str) -> bool {
+        match self {
+            Self::Database { operation, .. } => *operation == tried,
+            Self::Damaged { .. } => false,
+        }
+    }
+
     /// Whether a lock was not to be had in time.
     pub(super) fn is_locked_out(&self) -> bool {
         match self {

@@ -57,6 +57,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::columns::Columns;
 use super::conn::Conn;
 use super::fault::Fault;
+use crate::domain::facts::Answer;
 use crate::domain::proposal::EngineCommand;
 use crate::domain::{Command, Effect, LogId, Namespace, Need, Proposal, ResumeId, SessionId, ThreadId};
 
@@ -201,23 +202,37 @@ impl Salt {
     }
 
     /// Adds the keys of what the answer to a need names.
-    pub(super) fn of_answer(
-        self,
-        need: &Need,
-        answer: &crate::domain::facts::Answer,
-        keys: &mut BTreeSet<Key>,
-    ) {
-        use crate::domain::facts::Answer;
-        match (need, answer) {
-            (Need::Family(ns, _), Answer::Family(members)) => {
-                for member in members {
-                    self.named(Kind::Session, Hold::Alone, ns, member.as_str(), keys);
+    pub(super) fn of_answer(self, need: &Need, answer: &Answer, keys: &mut BTreeSet<Key>) {
+        match need {
+            Need::Family(ns, _) => {
+                if let Answer::Family(members) = answer {
+                    for member in members {
+                        self.named(Kind::Session, Hold::Alone, ns, member.as_str(), keys);
+                    }
                 }
             }
-            (Need::OpenResume(ns, _), Answer::Resume(Some(resume))) => {
-                self.named(Kind::Resume, Hold::Alone, ns, resume.id.as_str(), keys);
+            Need::OpenResume(ns, _) => {
+                if let Answer::Resume(Some(resume)) = answer {
+                    self.named(Kind::Resume, Hold::Alone, ns, resume.id.as_str(), keys);
+                }
             }
-            _ => {}
+            // Whatever these bring is under the key of the need itself.
+            Need::Receipt(..)
+            | Need::Session(..)
+            | Need::Imported(..)
+            | Need::HighestFork(..)
+            | Need::Entries(..)
+            | Need::Log(_)
+            | Need::References(_)
+            | Need::Originals(_)
+            | Need::Thread(..)
+            | Need::Turn(..)
+            | Need::Items(..)
+            | Need::Epoch(_)
+            | Need::Engine(..)
+            | Need::Replica(_)
+            | Need::Resume(..)
+            | Need::PastHead(..) => {}
         }
     }
 
@@ -230,7 +245,31 @@ impl Salt {
             Effect::DropPastHeads {
                 namespace, session, ..
             } => self.named(Kind::Session, Hold::Alone, namespace, session.as_str(), keys),
-            _ => {}
+            // Who writes these has read them, or they are new, or nobody's.
+            Effect::PutReceipt(..)
+            | Effect::DropReceipts { .. }
+            | Effect::PutSession(_)
+            | Effect::MoveHead(_)
+            | Effect::RemoveSession(..)
+            | Effect::OpenLog(_)
+            | Effect::PutCopy(..)
+            | Effect::Append(_)
+            | Effect::DropRows { .. }
+            | Effect::RemoveLog(_)
+            | Effect::ReleasePath(_)
+            | Effect::PutThread(_)
+            | Effect::RemoveThread(..)
+            | Effect::PutPastHead(_)
+            | Effect::PutEpoch(..)
+            | Effect::PutEngine(_)
+            | Effect::RemoveEngine(..)
+            | Effect::PutReplica(_)
+            | Effect::RemoveReplica(_)
+            | Effect::PutResume(_)
+            | Effect::DropResumes { .. }
+            | Effect::PutTurn(_)
+            | Effect::PutItems(_)
+            | Effect::EndItems { .. } => {}
         }
     }
 
@@ -342,6 +381,9 @@ fn wanted(keys: &BTreeSet<Key>) -> (Vec<i64>, Vec<bool>) {
     (hashes, shared)
 }
 
+/// The operation at which a transaction waits for keys.
+pub(super) const WAITING: &str = "waiting for keys";
+
 const WAIT: &str = "SELECT count(held) FROM (SELECT CASE WHEN shared THEN pg_advisory_xact_lock_shared(key)::text \
         ELSE pg_advisory_xact_lock(key)::text END AS held \
     FROM unnest($1::bigint[], $2::boolean[]) AS k (key, shared) OFFSET 0) AS locked";
@@ -352,9 +394,7 @@ pub(super) async fn wait(conn: &Conn, keys: &BTreeSet<Key>) -> Result<(), Fault>
         return Ok(());
     }
     let (hashes, shared) = wanted(keys);
-    conn.run("waiting for keys", WAIT, &[&hashes, &shared])
-        .await
-        .map(drop)
+    conn.run(WAITING, WAIT, &[&hashes, &shared]).await.map(drop)
 }
 
 const TRY: &str = "SELECT CASE WHEN shared THEN pg_try_advisory_xact_lock_shared(key) \

@@ -6,6 +6,9 @@
 //! waits comes next. A batch that the database refuses is tried again, each proposal alone, so that none fails for another.
 //! One whose connection was lost before its commit begins again, once, on another. Nothing is kept from one batch to the
 //! next: another replica may have written.
+//!
+//! A proposal whose caller has left before its batch begins is dropped. The statements of a batch may take as long as the
+//! most patient of its callers waits: one who is hasty ends nothing for the others.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -15,25 +18,31 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time;
 use tracing::Instrument as _;
 
 use super::conn::Conn;
 use super::fault::{Fault, Said};
 use super::index::Hints;
-use super::keys::{Key, Salt};
+use super::keys::{self, Key, Salt};
 use super::news::News;
 use super::order::Order;
 use super::tls::Connector;
 use super::url::Url;
-use super::{Alive, Closed, open};
+use super::{Alive, Closed};
 use crate::domain::{Proposal, Time};
 use crate::store::batch::weight;
+use crate::store::deadline::deadline;
 use crate::store::{Committed, Error, Observers};
 
 mod name;
+mod patience;
+pub(super) mod recovery;
 mod transaction;
 
 use name::{lane_of, name_of};
+use patience::patience;
+use recovery::closed;
 use transaction::{First, Stop, Stored};
 
 /// Proposals that wait for a lane before more wait in line.
@@ -57,12 +66,6 @@ const LOST_MAX: u32 = 1;
 /// How often a proposal waits in vain for its keys before it is refused.
 const LOCKED_OUT_MAX: u32 = 3;
 
-/// How long after a failure the first attempt to connect again is made; each further one waits twice as long.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
-
-/// The longest of these waits.
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(1);
-
 type Reply = oneshot::Sender<Result<Committed, Error>>;
 
 /// The lanes, as the rest of the store holds them.
@@ -83,6 +86,8 @@ pub(super) struct Shared {
     pub(super) url: Url,
     pub(super) connector: Connector,
     pub(super) settings: String,
+    /// How long a statement may take, whoever waits.
+    pub(super) statement_timeout: Duration,
     /// What the connection that keeps the search index is set to.
     pub(super) indexing: String,
     pub(super) salt: Salt,
@@ -98,6 +103,8 @@ struct Pending {
     proposal: Proposal,
     now: Time,
     reply: Reply,
+    /// Until when its caller waits; `None`: for as long as it takes.
+    deadline: Option<time::Instant>,
     /// Keys that it is known to need, beside those of its first needs.
     keys: BTreeSet<Key>,
     locked_out: u32,
@@ -115,6 +122,8 @@ enum NotWritten {
     Refusing,
     #[error("what it needs was held by others for too long")]
     LockedOut,
+    #[error("it took longer than anybody waited")]
+    Late,
 }
 
 impl Lanes {
@@ -154,6 +163,7 @@ impl Lanes {
             proposal,
             now,
             reply,
+            deadline: deadline(),
             keys: BTreeSet::new(),
             locked_out: 0,
             lost: 0,
@@ -251,6 +261,7 @@ impl Worker {
         while batch.len() < max && bytes < BATCH_BYTES_MAX {
             let next = self.back.pop_front().or_else(|| self.queue.try_recv().ok());
             let Some(pending) = next else { break };
+            // It is dropped before its batch begins, and does not count.
             if pending.reply.is_closed() {
                 continue;
             }
@@ -267,10 +278,17 @@ impl Worker {
         let name = name_of(&first.proposal.command);
         let first = std::mem::replace(&mut self.first, First::Waits);
         for attempt in 0..=RETRIES_MAX {
+            batch.retain(|pending| !pending.reply.is_closed());
+            if batch.is_empty() {
+                return;
+            }
             let Some(conn) = self.conn.as_ref() else {
                 return self.lost(batch);
             };
-            let stop = match transaction::store(conn, &self.shared, batch.make_contiguous(), first).await {
+            let deadlines = batch.iter().map(|pending| pending.deadline);
+            let patience = patience(deadlines, time::Instant::now(), self.shared.statement_timeout);
+            let stored = transaction::store(conn, &self.shared, batch.make_contiguous(), (first, patience));
+            let stop = match stored.await {
                 Ok(stored) => {
                     tracing::debug!(
                         retries = attempt,
@@ -308,11 +326,20 @@ impl Worker {
                 }
                 Stop::Fault(fault) if fault.is_passing() => {
                     tracing::warn!(transaction = name, attempt, "the database has taken a batch back");
-                    tokio::time::sleep(RETRY_AFTER_MAX.mul_f64(rand::random())).await;
+                    time::sleep(RETRY_AFTER_MAX.mul_f64(rand::random())).await;
                 }
                 Stop::Fault(fault) if fault.is_locked_out() => {
                     tracing::warn!(transaction = name, "a batch has waited in vain for what it needs");
-                    return self.locked_out(batch);
+                    return self.locked_out(batch, &fault);
+                }
+                Stop::Fault(fault) if patience.is_some() && fault.is_out_of_time() => {
+                    let proposals = batch.len();
+                    tracing::warn!(
+                        transaction = name,
+                        proposals,
+                        "a batch took longer than any of its callers waited"
+                    );
+                    return refuse_all(batch, NotWritten::Late);
                 }
                 Stop::Fault(fault) if batch.len() > 1 => {
                     log(fault, batch.len());
@@ -355,18 +382,35 @@ impl Worker {
         self.put_back(back);
     }
 
-    /// The first has waited in vain; the others need not wait for it, nor for each other.
-    fn locked_out(&mut self, mut batch: VecDeque<Pending>) {
-        if let Some(mut first) = batch.pop_front() {
-            first.locked_out += 1;
-            if first.locked_out >= LOCKED_OUT_MAX {
-                refuse(first.reply, NotWritten::LockedOut);
-            } else {
-                batch.push_back(first);
-            }
+    /// Somebody has waited in vain. For keys it was the first: whoever waits by now need not wait for it, and goes before it,
+    /// in a batch in which nobody waits. Else it was for a table or row that others have locked: whoever it was is found when
+    /// each is tried alone.
+    fn locked_out(&mut self, mut batch: VecDeque<Pending>, fault: &Fault) {
+        let is_for_keys = fault.is_at(keys::WAITING);
+        if batch.len() > 1 && !is_for_keys {
+            self.alone = batch.len();
+            return self.put_back(batch);
         }
-        self.first = First::Tries;
+        if is_for_keys {
+            self.first = First::Tries;
+        }
+        let first = batch.pop_front();
         self.put_back(batch);
+        let Some(mut first) = first else { return };
+        first.locked_out += 1;
+        if first.locked_out >= LOCKED_OUT_MAX {
+            return refuse(first.reply, NotWritten::LockedOut);
+        }
+        while self.back.len() < BATCH_MAX
+            && let Ok(pending) = self.queue.try_recv()
+        {
+            self.back.push_back(pending);
+        }
+        if !is_for_keys {
+            // It is not tried together with them again.
+            self.alone = self.back.len() + 1;
+        }
+        self.back.push_back(first);
     }
 
     fn put_back(&mut self, batch: VecDeque<Pending>) {
@@ -388,61 +432,6 @@ impl Worker {
             }
         }
         self.put_back(back);
-    }
-
-    /// Connects anew, and refuses whatever comes from the first failure on until that has worked out. Whether it has: else
-    /// the store is closed.
-    async fn recover(&mut self) -> bool {
-        self.conn = None;
-        let mut wait = RECONNECT_AFTER;
-        loop {
-            match connected(&self.shared).await {
-                Ok(conn) => {
-                    tracing::info!("the database can be written to again");
-                    self.conn = Some(conn);
-                    self.broken.store(false, Ordering::Release);
-                    return true;
-                }
-                Err(fault) => {
-                    let error = Error::from(fault);
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "the database cannot be written to");
-                }
-            }
-            self.broken.store(true, Ordering::Release);
-            refuse_all(std::mem::take(&mut self.back), NotWritten::Refusing);
-            loop {
-                match self.queue.try_recv() {
-                    Ok(pending) => refuse(pending.reply, NotWritten::Refusing),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => return false,
-                }
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RECONNECT_AFTER_MAX);
-        }
-    }
-}
-
-/// A connection to the store that this one was: another may have come into its place.
-pub(super) async fn connected(shared: &Shared) -> Result<Conn, Fault> {
-    let operation = "looking whether it is the same store";
-    let conn = Conn::connect(&shared.url, &shared.connector, &shared.settings).await?;
-    let rows = conn.rows_of(operation, open::IDENTITY, &[]).await?;
-    let is_same = rows
-        .first()
-        .is_some_and(|row| Salt::of(open::identity(row)) == shared.salt);
-    if !is_same {
-        let said = Said::of("the database holds another store");
-        return Err(Fault::Database { operation, said });
-    }
-    Ok(conn)
-}
-
-/// Waits until there is no connection.
-async fn closed(conn: Option<&Conn>) {
-    if let Some(conn) = conn {
-        conn.closed().await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! A database that is copied from, in one snapshot, and one that is copied into, under a lock that one copy has.
 //!
 //! The snapshot is of one moment, whatever replicas write meanwhile; what they write would stay behind, so they should be
-//! stopped. A replica that has the target open already is not told that it is filled: stop those, too.
+//! stopped: how many there are is told. A replica that has the target open already is not told that it is filled: while a
+//! lease runs there, it is not filled.
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -42,9 +43,23 @@ pub(super) async fn check_whole(client: &Client) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Whether a replica's lease runs, by the database's clock.
+macro_rules! lives {
+    () => {
+        "lease_until > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
+    };
+}
+
+pub(super) use lives;
+
+const LEASES: &str = concat!("SELECT count(*) FROM replicas WHERE ", lives!());
+
 /// A database that is read whole.
 #[derive(Debug)]
-pub struct Archive(Conn);
+pub struct Archive {
+    conn: Conn,
+    served_by: u64,
+}
 
 impl Archive {
     /// Opens a database, which must have every table and be whole, and takes its snapshot. Nothing in it is changed.
@@ -56,18 +71,24 @@ impl Archive {
         drop(client);
         let conn = Conn::connect(url, &connector, &options.copying()).await;
         let conn = conn.map_err(OpenError::of)?;
+        let served_by = leases(&conn).await?;
         let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                      SELECT 1 FROM store";
         let begun = conn.batch("beginning to read", begin).await;
         begun.map_err(OpenError::of)?;
-        Ok(Self(conn))
+        Ok(Self { conn, served_by })
+    }
+
+    /// How many replicas had a lease when it was opened. One that has died has it for some seconds yet.
+    pub fn served_by(&self) -> u64 {
+        self.served_by
     }
 }
 
 #[async_trait]
 impl Survey for Archive {
     async fn survey(&self, after: Option<&Key>, bound: Bound) -> Result<Stretch, Error> {
-        Ok(survey::survey(&self.0, after, bound).await?)
+        Ok(survey::survey(&self.conn, after, bound).await?)
     }
 }
 
@@ -92,6 +113,10 @@ impl Filling {
         if !is_true(&locked.map_err(OpenError::of)?) {
             return Err(OpenError::Busy);
         }
+        let replicas = leases(&conn).await?;
+        if replicas > 0 {
+            return Err(OpenError::Served { replicas });
+        }
         let marked = conn
             .rows_of("looking for a copy", "SELECT EXISTS (SELECT 1 FROM filling)", &[])
             .await;
@@ -106,6 +131,14 @@ impl Filling {
         }
         Ok(Self(Mutex::new(conn)))
     }
+}
+
+/// How many replicas have a lease.
+async fn leases(conn: &Conn) -> Result<u64, OpenError> {
+    let rows = conn.rows_of("looking for replicas", LEASES, &[]).await;
+    let rows = rows.map_err(OpenError::of)?;
+    let count = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok());
+    Ok(count.unwrap_or_default().unsigned_abs())
 }
 
 fn is_true(rows: &[tokio_postgres::Row]) -> bool {

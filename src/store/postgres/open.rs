@@ -41,6 +41,14 @@ pub enum OpenError {
     /// A copy goes into an empty place alone.
     #[error("the database is not empty: a copy goes into an empty place alone")]
     NotEmpty,
+    /// Replicas serve it: a copy goes into a place that nobody has.
+    #[error(
+        "replicas with a lease serve the database ({replicas}): stop them first; one that has died is forgotten in seconds"
+    )]
+    Served {
+        /// How many.
+        replicas: u64,
+    },
     /// Another copy fills it now.
     #[error("another copy is being put into the database")]
     Busy,
@@ -84,7 +92,7 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// What is done about steps that it lacks.
     pub migrate: Migrate,
-    /// The name of this replica, which its connections bear.
+    /// The name of this replica, which its connections bear unless the URL gives them another.
     pub replica: String,
 }
 

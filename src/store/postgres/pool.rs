@@ -69,22 +69,24 @@ impl Pool {
         let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Error::unavailable(operation, Closed))?;
         let span = tracing::debug_span!("read", operation);
-        let conn = match self.kept() {
-            Some(conn) => conn,
-            None => {
-                let connecting = Conn::connect(&self.url, &self.connector, &self.settings);
-                connecting.instrument(span.clone()).await?
-            }
-        };
-        Ok(Reading {
+        let lent = |conn| Reading {
             conn: Some(conn),
-            span,
+            span: span.clone(),
             began: Instant::now(),
             ends: Ends::Itself,
             connector: self.connector.clone(),
             free: self.free.clone(),
             _permit: permit,
-        })
+        };
+        if let Some(conn) = self.kept() {
+            return Ok(lent(conn));
+        }
+        let connecting = Conn::bare(&self.url, &self.connector);
+        let mut reading = lent(connecting.instrument(span.clone()).await?);
+        if let Some(conn) = &mut reading.conn {
+            conn.prepare(&self.settings).instrument(span).await?;
+        }
+        Ok(reading)
     }
 
     /// A connection for several statements that see one state.
@@ -187,13 +189,9 @@ impl Deref for Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
-        let (token, tls) = (conn.cancel_token(), self.connector.tls());
-        drop(conn);
+        let connector = self.connector.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // It may have ended by itself meanwhile.
-                let _ = token.cancel_query(tls).await;
-            });
+            runtime.spawn(async move { conn.give_up(&connector).await });
         }
     }
 }

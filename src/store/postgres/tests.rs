@@ -143,6 +143,8 @@ impl Backend for InSchema {
     }
 }
 
+mod encryption;
+mod lanes;
 mod locked;
 mod losses;
 mod opening;

@@ -1,4 +1,5 @@
-//! Where the database is, as `postgres://user:password@host:port/name?sslmode=…`. The password is shown nowhere.
+//! Where the database is and how it is reached, as `postgres://user:password@host:port/name?sslmode=…`. The password is
+//! shown nowhere.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
+/// The port of a server where none is said.
+const PORT_DEFAULT: u16 = 5432;
+
 /// How long a connection may be silent before the server is asked whether it is there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 
@@ -15,7 +19,7 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Where a database is and how it is reached.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     config: Config,
     trust: Trust,
@@ -36,7 +40,7 @@ pub(super) enum Trust {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Another kind of store.
-    #[error("a store is postgres://…; what stands before the first : is not known")]
+    #[error("a store is sqlite:DIR or postgres://USER@HOST/DATABASE")]
     Scheme,
     /// It cannot be read.
     #[error("cannot be read as a postgres:// URL{0}")]
@@ -60,14 +64,17 @@ impl fmt::Debug for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            #[cfg(unix)]
-            Host::Unix(path) => path.display().to_string(),
+        let servers = self.servers();
+        let hosts = servers.iter().map(|(host, port)| match port {
+            &PORT_DEFAULT => host.clone(),
+            port => format!("{host}:{port}"),
         });
         let hosts: Vec<String> = hosts.collect();
-        let name = self.config.get_dbname().or(self.config.get_user());
-        write!(f, "postgres://{}/{}", hosts.join(","), name.unwrap_or_default())
+        f.write_str("postgres://")?;
+        if let Some(user) = self.config.get_user() {
+            write!(f, "{user}@")?;
+        }
+        write!(f, "{}/{}", hosts.join(","), self.name())
     }
 }
 
@@ -111,10 +118,51 @@ impl FromStr for Url {
 }
 
 impl Url {
-    /// The driver's configuration for a connection of this name.
+    /// Whether both name one database, and one schema in it, whoever they name and however they go there.
+    pub(in crate::store) fn is_same_database(&self, other: &Self) -> bool {
+        let of = |url: &Self| {
+            (
+                url.servers(),
+                url.name(),
+                url.config.get_options().map(str::to_owned),
+            )
+        };
+        of(self) == of(other)
+    }
+
+    /// The servers that are tried, each with its port.
+    fn servers(&self) -> Vec<(String, u16)> {
+        let mut hosts: Vec<String> = self.config.get_hosts().iter().map(shown).collect();
+        if hosts.is_empty() {
+            hosts = self
+                .config
+                .get_hostaddrs()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+        }
+        let ports = self.config.get_ports();
+        // One port is every host's.
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(PORT_DEFAULT);
+        hosts
+            .into_iter()
+            .enumerate()
+            .map(|(at, host)| (host, port(at)))
+            .collect()
+    }
+
+    /// The database's name; without one it is the user's.
+    fn name(&self) -> String {
+        let name = self.config.get_dbname().or(self.config.get_user());
+        name.unwrap_or_default().to_owned()
+    }
+
+    /// The driver's configuration for a connection of this name, unless the URL gives its connections one.
     pub(super) fn config(&self, application: &str) -> Config {
         let mut config = self.config.clone();
-        config.application_name(application);
+        if config.get_application_name().is_none() {
+            config.application_name(application);
+        }
         config.connect_timeout(super::CONNECT_TIMEOUT);
         // Of several servers the one that takes writes: what a standby has may be of yesterday.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -129,6 +177,15 @@ impl Url {
     /// How far the server's certificate is looked at.
     pub(super) fn trust(&self) -> &Trust {
         &self.trust
+    }
+}
+
+fn shown(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.display().to_string(),
     }
 }
 
@@ -159,10 +216,21 @@ mod tests {
     #[test]
     fn a_password_is_shown_nowhere() {
         let url = Url::from_str("postgres://me:s3cret@db.example:5433/talks?sslmode=require").expect("a URL");
-        assert_eq!(url.to_string(), "postgres://db.example/talks");
+        assert_eq!(url.to_string(), "postgres://me@db.example:5433/talks");
         assert!(!format!("{url:?} {:?}", Some(&url)).contains("s3cret"));
         let error = Url::from_str("postgres://me:s3cret@db:port/x").expect_err("no port");
         assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn connections_bear_the_name_that_the_url_gives_them() {
+        let name = |url: &str| {
+            let config = Url::from_str(url).expect("a URL").config("sessiond/1");
+            config.get_application_name().map(str::to_owned)
+        };
+        assert_eq!(name("postgres://me@db/x").as_deref(), Some("sessiond/1"));
+        let own = name("postgres://me@db/x?application_name=talks");
+        assert_eq!(own.as_deref(), Some("talks"));
     }
 
     #[test]

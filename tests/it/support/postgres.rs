@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// The variable that names a cluster which is there already.
@@ -48,6 +48,14 @@ impl Cluster {
     /// Where it is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection to it, beside those of whoever is tested.
+    pub(crate) async fn connect(&self) -> Client {
+        let connected = tokio_postgres::connect(&self.url, NoTls).await;
+        let (client, connection) = connected.expect("it can be reached");
+        tokio::spawn(connection);
+        client
     }
 
     /// Stops it at once, as a crash does.

@@ -5,10 +5,12 @@
 //! once what is pending is written has that written first, in the same transaction.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::{join, join4};
 
 use super::{Pending, Shared};
+use crate::domain::facts::Answer;
 use crate::domain::{Decision, Effect, Facts, LogId, Need, Time, decide};
 use crate::store::batch::{ROUNDS_MAX, open_needs, settled};
 use crate::store::postgres::answers::{Asked, answers, once};
@@ -51,18 +53,24 @@ impl From<Fault> for Stop {
     }
 }
 
-/// Decides and stores a batch.
+/// Ends the transaction. A commit takes the time it takes: one that is broken off while it waits for a standby is
+/// answered as if it were there, too.
+const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
+/// Decides and stores a batch: how the first takes its keys, and how long a statement may take, where that is less than
+/// any may.
 pub(super) async fn store(
     conn: &Conn,
     shared: &Shared,
     batch: &[Pending],
-    first: First,
+    (first, patience): (First, Option<Duration>),
 ) -> Result<Stored, Stop> {
     let mut transaction = Transaction {
         conn,
         shared,
         batch,
         first,
+        begin: beginning(patience),
         seats: batch.iter().map(Seat::of).collect(),
         held: Held::default(),
         facts: Facts::default(),
@@ -78,6 +86,19 @@ pub(super) async fn store(
     }
     transaction.flush().await?;
     transaction.commit().await
+}
+
+/// What begins a transaction, in one message.
+fn beginning(patience: Option<Duration>) -> String {
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    match patience {
+        Some(patience) => {
+            // Zero would be for ever.
+            let millis = patience.as_millis().max(1);
+            format!("{begin}; SET LOCAL statement_timeout = {millis}")
+        }
+        None => begin.to_owned(),
+    }
 }
 
 /// Where a proposal stands.
@@ -130,6 +151,7 @@ struct Transaction<'a> {
     shared: &'a Shared,
     batch: &'a [Pending],
     first: First,
+    begin: String,
     seats: Vec<Seat>,
     held: Held,
     facts: Facts,
@@ -190,7 +212,7 @@ impl Transaction<'_> {
                 self.held.extend(own.iter().copied());
                 let others = self.lacking(&asking);
                 let begun = join4(
-                    conn.batch("beginning a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED"),
+                    conn.batch("beginning a transaction", &self.begin),
                     keys::wait(conn, &own),
                     keys::take(conn, &others),
                     answers(conn, &needs),
@@ -256,7 +278,7 @@ impl Transaction<'_> {
 
     /// Takes an answer, if somebody who asked has the keys of the need and of what the answer names; else the latter
     /// are taken, and it is asked again.
-    fn learn(&mut self, asked: Asked, answered: Result<crate::domain::facts::Answer, Fault>) {
+    fn learn(&mut self, asked: Asked, answered: Result<Answer, Fault>) {
         let Asked { need, seats } = asked;
         let askers: Vec<usize> = seats.into_iter().filter(|at| self.seats[*at].is_open()).collect();
         if askers.is_empty() {
@@ -281,11 +303,10 @@ impl Transaction<'_> {
         if !self.held.has_all(&follow) {
             return;
         }
-        use crate::domain::facts::Answer;
-        match &answer {
-            Answer::Session(Some(session)) => self.stored.has_session(session),
-            Answer::Thread(Some(thread)) => self.stored.has_thread(thread),
-            _ => {}
+        if let Answer::Session(Some(session)) = &answer {
+            self.stored.has_session(session);
+        } else if let Answer::Thread(Some(thread)) = &answer {
+            self.stored.has_thread(thread);
         }
         self.facts.learn(need, answer);
     }
@@ -321,10 +342,11 @@ impl Transaction<'_> {
             return Ok(());
         };
         let (effects, committed) = settled(&mut self.facts, &pending.proposal, decision);
-        self.lost.extend(effects.iter().filter_map(|effect| match effect {
-            Effect::DropRows { log, .. } | Effect::RemoveLog(log) => Some(*log),
-            _ => None,
-        }));
+        for effect in &effects {
+            if let Effect::DropRows { log, .. } | Effect::RemoveLog(log) = effect {
+                self.lost.push(*log);
+            }
+        }
         if !effects.is_empty() {
             self.oldest = self.oldest.into_iter().chain([pending.now]).min();
         }
@@ -393,13 +415,13 @@ impl Transaction<'_> {
     async fn commit(self) -> Result<Stored, Stop> {
         let operation = "committing";
         if self.heads.is_empty() {
-            self.conn.batch(operation, "COMMIT").await?;
+            self.conn.batch(operation, COMMIT).await?;
             return Ok(self.answered());
         }
         // Not what is held: where that is a whole namespace, it is these keys that others have.
         let keys = self.seats.iter().flat_map(|seat| &seat.keys);
         let turn = self.shared.order.take(keys.filter_map(Key::alone).collect());
-        let committed = self.conn.batch(operation, "COMMIT").await;
+        let committed = self.conn.batch(operation, COMMIT).await;
         if let Err(fault) = committed {
             // Whether it is stored nobody knows: whoever has to know of it looks.
             self.note();

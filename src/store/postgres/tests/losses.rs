@@ -11,7 +11,8 @@ use futures_util::future::join_all;
 use super::{InSchema, told};
 use crate::domain::fixture as f;
 use crate::store::conformance::desk::{Desk, appending};
-use crate::store::postgres::{Migrate, Options, Postgres, lane};
+use crate::store::postgres::lane::recovery;
+use crate::store::postgres::{Migrate, Options, Postgres};
 use crate::store::{Changes, Error, Observer, Store as _};
 
 /// How long a store has to notice something, and to come back.
@@ -184,7 +185,7 @@ async fn a_database_that_is_gone_is_noticed_though_nobody_writes() {
 async fn a_lane_does_not_go_on_in_another_store() {
     let schema = InSchema::new().await;
     let (_, store) = desk(&schema).await;
-    lane::connected(&store.shared).await.expect("it is the same");
+    recovery::connected(&store.shared).await.expect("it is the same");
     let name = &schema.0;
     told(&format!(
         "ALTER SCHEMA {name} RENAME TO {name}_away; CREATE SCHEMA {name}"
@@ -193,7 +194,9 @@ async fn a_lane_does_not_go_on_in_another_store() {
     Postgres::migrate(&schema.url(), Migrate::Yes)
         .await
         .expect("made");
-    let error = lane::connected(&store.shared).await.expect_err("it is another");
+    let error = recovery::connected(&store.shared)
+        .await
+        .expect_err("it is another");
     assert!(format!("{error:?}").contains("another store"), "{error:?}");
     told(&format!("DROP SCHEMA {name}_away CASCADE")).await;
 }
