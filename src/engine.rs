@@ -17,7 +17,7 @@ mod registry;
 mod replies;
 mod seed;
 
-pub use connection::{Claiming, Connection, Terms};
+pub use connection::{Claiming, Connection, DRAIN_TIME, Terms};
 pub use error::{ClaimError, Ending, Error};
 pub use frame::{Claim, Consistency, Declined, Down, Known, Snapshot, SnapshotRequest, Up};
 pub use handle::{Attachment, EngineHandle, Place};

@@ -5,8 +5,9 @@
 //! one on port 0.
 //!
 //! A shutdown goes so: the health service says NOT_SERVING, no connection is taken any more and watches end; calls
-//! that have begun may finish within the grace; what is left is then cut off, UNAVAILABLE in either case; then upkeep
-//! ends and the store is closed.
+//! that have begun may finish within the grace; what is left is then cut off, UNAVAILABLE in either case. Beside that,
+//! engines are told and what runs for them ends, and the lease is given up at once, so that other replicas carry on. Then
+//! upkeep ends and the store is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::api::auth::Anyone;
 use crate::api::edge::{EdgeLayer, Stop};
 use crate::config::{self, Config};
 use crate::domain::Limits;
+use crate::engine;
 use crate::service::{self, EngineTerms, ReplicaTerms, Service, SystemClock, TimeOrderedIds};
 use crate::store::Store;
 use crate::upkeep::{Indexer, Retention, Upkeep};
@@ -216,6 +218,9 @@ impl Server {
         let interval = Duration::from_secs(config.upkeep.interval_s);
         let ticking = service.clone();
         tasks.spawn(async move { ticking.tick().await });
+        let (telling, cut_off, joined) = (health.clone(), service.clone(), terms.clone());
+        let drain = stop.drain.clone();
+        tasks.spawn(async move { telling.follow(&cut_off, &joined, &drain).await });
         let staying = service.clone();
         let lease = AbortOnDropHandle::new(tokio::spawn(async move { staying.stay(&terms).await }));
         if config.search.enabled {
@@ -264,7 +269,19 @@ impl Running {
         self.health.stop_serving().await;
         self.stop.drain.cancel();
         self.stop.calls.close();
-        let drained = if timeout(self.grace, self.stop.calls.wait()).await.is_ok() {
+        let (drained, ()) = tokio::join!(self.calls(), self.hand_over());
+        // A client that is gone, or reads no more, keeps its connection open; it is left behind.
+        let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
+        // What does not end in time is as if the process had been killed there: the next start finds out.
+        let _ = timeout(CLOSING_TIME, self.service.finish()).await;
+        self.store.close().await;
+        drop(self.socket);
+        drained
+    }
+
+    /// Waits for the calls that have begun, and cuts off what is left after the grace.
+    async fn calls(&self) -> Drained {
+        if timeout(self.grace, self.stop.calls.wait()).await.is_ok() {
             Drained::Clean
         } else {
             let calls = self.stop.calls.len();
@@ -272,17 +289,16 @@ impl Running {
             // Ended calls leave at once, but one that is blocked on its client never hears of the end.
             let _ = timeout(CLOSING_TIME, self.stop.calls.wait()).await;
             Drained::CutOff { calls }
-        };
-        // A client that is gone, or reads no more, keeps its connection open; it is left behind.
-        let _ = timeout(CLOSING_TIME, self.tasks.wait()).await;
-        // What does not end in time is as if the process had been killed there: the next start finds out.
-        let _ = timeout(CLOSING_TIME, self.service.finish()).await;
+        }
+    }
+
+    /// Gives up the lease once nothing runs here that needs it: calls that still run do not, and others may carry on with
+    /// resumes and engines.
+    async fn hand_over(&self) {
+        let _ = timeout(engine::DRAIN_TIME + CLOSING_TIME, self.service.finish()).await;
         self.lease.abort();
         // A lease that cannot be given up runs out.
         let _ = timeout(CLOSING_TIME, self.service.leave()).await;
-        self.store.close().await;
-        drop(self.socket);
-        drained
     }
 }
 

@@ -29,6 +29,8 @@ mod context;
 mod live;
 mod look_again;
 mod places;
+#[cfg(test)]
+mod played;
 mod staging;
 mod standing;
 mod telling;

@@ -6,9 +6,9 @@
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
 //! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume,
-//! search, idle, watch; and library, by its name alone, as it takes minutes. Figures of one table come from one run;
-//! ratios are medians of the ratios of each repetition, so that a machine that is slow for a while is slow for both
-//! sides.
+//! search, idle, watch; and, by their names alone, library and postgres: they take minutes, and postgres needs the
+//! programs of PostgreSQL. Figures of one table come from one run; ratios are medians of the ratios of each repetition,
+//! so that a machine that is slow for a while is slow for both sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
@@ -28,6 +28,7 @@ mod idle;
 mod library;
 mod list;
 mod load;
+mod postgres;
 mod read;
 mod report;
 mod resume;
@@ -143,6 +144,10 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     // By name alone: it takes minutes.
     if filters.iter().any(|filter| filter == "library") {
         tables.extend(library::measure(plan).await.context("library")?);
+    }
+    // By name alone: it takes minutes as well, and programs that not every machine has.
+    if filters.iter().any(|filter| filter == "postgres") {
+        tables.extend(postgres::measure(plan).await.context("postgres")?);
     }
     for table in tables {
         println!("{table}");

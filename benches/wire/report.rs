@@ -74,7 +74,10 @@ pub(crate) fn ms(latency: Duration) -> String {
     }
 }
 
-/// A ratio.
+/// A ratio; a small one with a digit more.
 pub(crate) fn ratio(ratio: f64) -> String {
-    format!("{ratio:.2}")
+    match ratio {
+        ..0.1 => format!("{ratio:.3}"),
+        _ => format!("{ratio:.2}"),
+    }
 }

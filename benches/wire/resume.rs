@@ -22,19 +22,19 @@ use crate::report::{Table, count, ms, ratio};
 const LENGTHS: [usize; 2] = [10, SEED_MESSAGES];
 
 /// The name of the engine.
-const ENGINE: &str = "bench";
+pub(crate) const ENGINE: &str = "bench";
 
 /// Seeds of a figure.
 const SEEDS: usize = 3;
 
 /// An engine that takes seeds and does nothing with them.
-struct Engine {
+pub(crate) struct Engine {
     up: mpsc::Sender<pb::AttachRequest>,
     down: Streaming<pb::AttachResponse>,
 }
 
 impl Engine {
-    async fn attach(address: &str) -> Result<Self> {
+    pub(crate) async fn attach(address: &str) -> Result<Self> {
         let channel = client::connect(address, 1)
             .await?
             .pop()
@@ -81,6 +81,31 @@ impl Engine {
                 Down::SeedCommit(_) => return Ok(start.elapsed()),
                 other => bail!("no part of a seed: {other:?}"),
             }
+        }
+    }
+
+    /// Takes a seed of one batch; what acknowledges it.
+    pub(crate) async fn short_seed(&mut self) -> Result<pb::SeedAck> {
+        loop {
+            match self.next().await? {
+                Down::SeedBegin(_) => {}
+                Down::SeedBatch(batch) => {
+                    return Ok(pb::SeedAck {
+                        seed_id: batch.seed_id,
+                        items: batch.messages.len() as u64,
+                    });
+                }
+                other => bail!("no part of a seed: {other:?}"),
+            }
+        }
+    }
+
+    /// Acknowledges a seed as a whole, and waits for its commit.
+    pub(crate) async fn acknowledge(&mut self, ack: pb::SeedAck) -> Result<()> {
+        self.up.send(frame(Up::SeedAck(ack))).await?;
+        match self.next().await? {
+            Down::SeedCommit(_) => Ok(()),
+            other => bail!("no end of a seed: {other:?}"),
         }
     }
 }
@@ -165,7 +190,7 @@ async fn seeding(plan: Plan, server: &Child, client: &mut Sessions, session_id: 
 }
 
 /// A session that shares everything but the last user message, and has no thread.
-async fn fork(client: &mut Sessions, session_id: &str) -> Result<String> {
+pub(crate) async fn fork(client: &mut Sessions, session_id: &str) -> Result<String> {
     let request = pb::ForkSessionRequest {
         session_id: session_id.to_owned(),
         point: Some(pb::fork_session_request::Point::TurnsFromEnd(0)),

@@ -107,7 +107,7 @@ async fn appends(plan: Plan) -> Result<Table> {
 }
 
 /// Waits until the index holds what was written, and says how long that took.
-async fn caught_up(client: &mut Sessions) -> Result<Duration> {
+pub(crate) async fn caught_up(client: &mut Sessions) -> Result<Duration> {
     let start = Instant::now();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = Timestamp {

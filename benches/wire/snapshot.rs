@@ -26,11 +26,11 @@ const NEW: usize = 10;
 const IN_FLIGHT: usize = 64;
 
 /// The thread that is asked for.
-const THREAD: &str = "bench";
+pub(crate) const THREAD: &str = "bench";
 
-pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
-    let server = Child::sessiond(plan.workers)?;
-    let address: Address = server.address().parse()?;
+/// An engine in this process that answers at once, with the thread, which has so many messages.
+pub(crate) async fn holding(address: &str, messages: usize) -> Result<(Engine, Arc<Memory>)> {
+    let address: Address = address.parse()?;
     let client = Client::connect(&address, "").await?;
     let memory = Arc::new(Memory::default());
     let engine = Engine::attach(&client, Profile::named("bench"), memory.clone());
@@ -39,10 +39,16 @@ pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
         thread_id: THREAD.to_owned(),
         ..Default::default()
     });
-    (0..MESSAGES).for_each(|number| memory.say(THREAD, rows::message(number)));
+    (0..messages).for_each(|number| memory.say(THREAD, rows::message(number)));
     engine.changed(THREAD).await;
-    let mut sessions = client::sessions(server.address()).await?;
     until_open(&client).await?;
+    Ok((engine, memory))
+}
+
+pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
+    let server = Child::sessiond(plan.workers)?;
+    let (engine, memory) = holding(server.address(), MESSAGES).await?;
+    let mut sessions = client::sessions(server.address()).await?;
     snapshot(&mut sessions, None).await?;
 
     let mut table = Table::new(
@@ -97,7 +103,8 @@ async fn deltas(plan: Plan, memory: &Memory, sessions: &mut Sessions) -> Result<
     Latencies::new(taken)
 }
 
-async fn snapshot(sessions: &mut Sessions, session_id: Option<String>) -> Result<()> {
+/// Takes a snapshot of the thread.
+pub(crate) async fn snapshot(sessions: &mut Sessions, session_id: Option<String>) -> Result<()> {
     let request = pb::SnapshotFromEngineRequest {
         thread_id: Some(THREAD.to_owned()),
         session_id,

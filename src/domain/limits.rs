@@ -128,6 +128,9 @@ pub const COPY_ROWS_MAX: usize = 2_000;
 /// Bytes of bodies and texts that one commit of a copy takes, unless one row alone has more.
 pub const COPY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Attached engines of a namespace among which one is chosen: the first by id.
+pub const ENGINES_MAX: usize = 10_000;
+
 /// How long a receipt answers retries.
 pub const RECEIPT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 

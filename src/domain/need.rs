@@ -361,7 +361,12 @@ fn of_engine(ns: &Namespace, command: &EngineCommand, facts: &Facts, needs: &mut
     needs.push(Need::Engine(ns.clone(), id.clone()));
     match command {
         EngineCommand::Attach { .. } => needs.push(Need::Epoch(ns.clone())),
-        EngineCommand::Detach { .. } | EngineCommand::Forget { .. } => {}
+        EngineCommand::Detach { .. } => {
+            let engine = facts.engine(ns, id).flatten();
+            let replica = engine.and_then(|engine| engine.replica.as_ref());
+            needs.extend(replica.map(|fence| Need::Replica(fence.replica.clone())));
+        }
+        EngineCommand::Forget { .. } => {}
         EngineCommand::OpenThread { thread, .. }
         | EngineCommand::CloseThread { thread, .. }
         | EngineCommand::Interrupt { thread, .. } => {

@@ -2,6 +2,7 @@
 
 use super::entry::Digest;
 use super::id::{EngineId, ReplicaId, ResumeId, Revision, Seq, SessionId, ThreadId, TurnId};
+use super::replica::Fence;
 use super::session::Removed;
 use super::time::Time;
 
@@ -102,6 +103,8 @@ pub enum Outcome {
         engine: EngineId,
         /// Of the attachment.
         epoch: u64,
+        /// The replica that it was attached to until it attached; receipts leave it out.
+        before: Option<Fence>,
     },
     /// A replica joined or lives on.
     Replica {

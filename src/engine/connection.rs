@@ -22,7 +22,7 @@ use crate::domain::ThreadId;
 const CLAIMS_MAX: usize = 64;
 
 /// How long an engine that was told to drain may take to answer what it was asked.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// What a connection runs under.
 #[derive(Clone, Debug)]
@@ -37,11 +37,13 @@ pub struct Terms {
     pub over: CancellationToken,
 }
 
-impl Terms {
-    /// Whether others carry on with what runs here.
-    pub(super) fn are_ending(&self) -> bool {
-        self.drain.is_cancelled() || self.over.is_cancelled()
-    }
+/// What ends an attachment from outside.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ends {
+    /// Another attachment of the same engine has taken over.
+    pub(super) superseded: CancellationToken,
+    /// The store does not have the attachment any more.
+    pub(super) forgotten: CancellationToken,
 }
 
 /// A claim on a thread, or the end of one, on its way to the store.
@@ -60,7 +62,7 @@ pub struct Connection {
     up: BoxStream<'static, Result<Up, Ending>>,
     down: mpsc::Sender<Down>,
     commands: mpsc::Receiver<Command>,
-    superseded: CancellationToken,
+    ends: Ends,
     replies: Replies,
     seeds: Seeds,
     claims: VecDeque<ClaimOn>,
@@ -89,8 +91,8 @@ impl Connection {
     ) -> (Self, EngineHandle, mpsc::Receiver<Down>) {
         let (down, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
         let (asks, commands) = mpsc::channel(QUEUE_FRAMES_MAX);
-        let superseded = CancellationToken::new();
-        let handle = EngineHandle::new(attachment, asks, down.clone(), superseded.clone(), terms.clone());
+        let ends = Ends::default();
+        let handle = EngineHandle::new(attachment, asks, down.clone(), ends.clone());
         let connection = Self {
             replies: Replies::new(terms.snapshot_bytes_max),
             silence: Instant::now() + terms.heartbeat * HEARTBEATS_MISSED_MAX,
@@ -98,7 +100,7 @@ impl Connection {
             up,
             down,
             commands,
-            superseded,
+            ends,
             seeds: Seeds::default(),
             claims: VecDeque::new(),
             drained: None,
@@ -156,7 +158,8 @@ impl Connection {
         let room = self.claims.len() < CLAIMS_MAX && self.leaving.is_none();
         tokio::select! {
             biased;
-            () = self.superseded.cancelled() => Step::End(Ending::Superseded),
+            () = self.ends.superseded.cancelled() => Step::End(Ending::Superseded),
+            () = self.ends.forgotten.cancelled() => Step::End(Ending::Forgotten),
             () = self.terms.over.cancelled() => Step::End(Ending::Fenced),
             () = self.terms.drain.cancelled(), if self.drained.is_none() => Step::Drain,
             () = at(self.drained) => Step::End(Ending::ShuttingDown),

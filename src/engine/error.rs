@@ -58,6 +58,9 @@ pub enum Ending {
     /// It attached again.
     #[error("the engine attached again")]
     Superseded,
+    /// The store has it as over: another replica took this one's lease for run out, or a copy from before was restored.
+    #[error("the attachment is over in the store")]
+    Forgotten,
     /// This replica has lost its lease; the engine is free to attach anywhere.
     #[error("the replica has lost its lease")]
     Fenced,

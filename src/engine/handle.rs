@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
-use super::connection::Terms;
+use super::connection::Ends;
 use super::error::Error;
 use super::frame::{Down, Snapshot, SnapshotRequest};
 use super::replies::Reply;
@@ -45,8 +44,7 @@ struct Inner {
     commands: mpsc::Sender<Command>,
     down: mpsc::Sender<Down>,
     places: Arc<Semaphore>,
-    superseded: CancellationToken,
-    terms: Terms,
+    ends: Ends,
 }
 
 /// A place for one seed on an engine, given back when it is dropped.
@@ -76,8 +74,7 @@ impl EngineHandle {
         attachment: Attachment,
         commands: mpsc::Sender<Command>,
         down: mpsc::Sender<Down>,
-        superseded: CancellationToken,
-        terms: Terms,
+        ends: Ends,
     ) -> Self {
         let places = Arc::new(Semaphore::new(attachment.seeds_max));
         Self(Arc::new(Inner {
@@ -85,8 +82,7 @@ impl EngineHandle {
             commands,
             down,
             places,
-            superseded,
-            terms,
+            ends,
         }))
     }
 
@@ -141,16 +137,22 @@ impl EngineHandle {
         };
         self.0.commands.send(begins).await.map_err(|_| Error::Lost)?;
         let (down, commands) = (self.0.down.clone(), self.0.commands.clone());
-        Ok(Seed::new(id, down, commands, heard, self.0.terms.clone(), place))
+        Ok(Seed::new(id, down, commands, heard, place))
     }
 
-    /// Tells the engine, if its queue has room, that a seed it may still hold is settled.
+    /// Tells the engine, if its queue has room, that a seed it may still hold is settled. One that does not read is told
+    /// when it attaches again.
     pub fn settle(&self, frame: Down) {
         drop(self.0.down.try_send(frame));
     }
 
     /// Another attachment of the same engine has taken over.
     pub(super) fn supersede(&self) {
-        self.0.superseded.cancel();
+        self.0.ends.superseded.cancel();
+    }
+
+    /// The store does not have this attachment any more: the engine has to attach anew.
+    pub(super) fn forget(&self) {
+        self.0.ends.forgotten.cancel();
     }
 }

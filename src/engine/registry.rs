@@ -79,6 +79,23 @@ impl Registry {
         }
     }
 
+    /// All attached engines.
+    pub fn all(&self) -> Vec<EngineHandle> {
+        let engines = self.engines();
+        engines
+            .values()
+            .filter(|handle| handle.is_attached())
+            .cloned()
+            .collect()
+    }
+
+    /// Ends the attachment of an engine that the store does not have as attached under this epoch.
+    pub fn forget(&self, ns: &Namespace, id: &EngineId, epoch: u64) {
+        if let Some(held) = self.engine_at(ns, id, epoch) {
+            held.forget();
+        }
+    }
+
     /// The engine of this name, if it is attached under this epoch.
     pub fn engine_at(&self, ns: &Namespace, id: &EngineId, epoch: u64) -> Option<EngineHandle> {
         let handle = self.engine(ns, id)?;

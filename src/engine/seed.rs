@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::connection::Terms;
 use super::error::Error;
 use super::frame::{Declined, Down};
 use super::handle::{Command, Place};
@@ -19,24 +18,16 @@ pub(super) struct Heard {
     failed: Option<Declined>,
 }
 
-/// A seed that runs on an engine. Dropped before it is done, it is called off.
+/// A seed that runs on an engine. Dropped before it is done, it is left as it is, and the engine hears nothing: it goes on
+/// under the same id, here or elsewhere, or is called off by whoever knows that it does not
+/// ([`super::EngineHandle::settle`]).
 #[derive(Debug)]
 pub struct Seed {
     id: String,
     down: mpsc::Sender<Down>,
     commands: mpsc::Sender<Command>,
     heard: watch::Receiver<Heard>,
-    end: End,
-    /// Where the service stops or has lost its lease, whoever carries on finds the engine where it is.
-    terms: Terms,
     _place: Place,
-}
-
-/// What the engine is told when the seed goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    CalledOff,
-    Nothing,
 }
 
 impl Seed {
@@ -45,7 +36,6 @@ impl Seed {
         down: mpsc::Sender<Down>,
         commands: mpsc::Sender<Command>,
         heard: watch::Receiver<Heard>,
-        terms: Terms,
         place: Place,
     ) -> Self {
         Self {
@@ -53,8 +43,6 @@ impl Seed {
             down,
             commands,
             heard,
-            end: End::CalledOff,
-            terms,
             _place: place,
         }
     }
@@ -90,8 +78,7 @@ impl Seed {
     }
 
     /// Tells the engine that the thread is its own.
-    pub async fn commit(mut self) -> Result<(), Error> {
-        self.end = End::Nothing;
+    pub async fn commit(self) -> Result<(), Error> {
         let seed = self.id.clone();
         self.send(Down::SeedCommit { seed }).await
     }
@@ -104,12 +91,6 @@ impl Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         let seed = std::mem::take(&mut self.id);
-        match self.end {
-            // An engine that does not read will be told when it attaches again.
-            End::CalledOff if self.terms.are_ending() => {}
-            End::CalledOff => drop(self.down.try_send(Down::SeedCancel { seed: seed.clone() })),
-            End::Nothing => {}
-        }
         // The connection finds out by itself where its queue is full.
         drop(self.commands.try_send(Command::SeedEnded { seed }));
     }

@@ -1,5 +1,10 @@
 //! Which services are served, and how they say that they are.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -10,7 +15,7 @@ use crate::api::{Engines, Sessions, Threads};
 use crate::domain::Limits;
 use crate::pb::{self, engine_service_server::EngineServiceServer};
 use crate::pb::{session_service_server::SessionServiceServer, thread_service_server::ThreadServiceServer};
-use crate::service::Service;
+use crate::service::{ReplicaTerms, Service};
 
 /// What the health service knows: the whole, under the empty name, and each service.
 pub(super) const NAMES: [&str; 4] = [
@@ -20,15 +25,55 @@ pub(super) const NAMES: [&str; 4] = [
     <EngineServiceServer<Engines> as NamedService>::NAME,
 ];
 
+/// How often it is looked whether the replica has a lease.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Says whether the services take calls.
 #[derive(Clone, Debug)]
-pub(super) struct Health(HealthReporter);
+pub(super) struct Health {
+    reporter: HealthReporter,
+    /// What is said; nothing else is said after the end.
+    said: Arc<Mutex<Said>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Serving,
+    CutOff,
+    Stopped,
+}
 
 impl Health {
     /// Every service says NOT_SERVING from now on.
     pub(super) async fn stop_serving(&self) {
+        self.say(Said::Stopped).await;
+    }
+
+    /// Every service says NOT_SERVING while this replica has been without a lease for longer than one lasts; until `stop`.
+    pub(super) async fn follow(&self, service: &Service, terms: &ReplicaTerms, stop: &CancellationToken) {
+        if terms.lease.is_none() {
+            return;
+        }
+        let mut beat = tokio::time::interval(LOOK);
+        while stop.run_until_cancelled(beat.tick()).await.is_some() {
+            let is_cut_off = service.is_cut_off(terms);
+            self.say(if is_cut_off { Said::CutOff } else { Said::Serving })
+                .await;
+        }
+    }
+
+    async fn say(&self, what: Said) {
+        let mut said = self.said.lock().await;
+        if *said == what || *said == Said::Stopped {
+            return;
+        }
+        *said = what;
+        let status = match what {
+            Said::Serving => ServingStatus::Serving,
+            Said::CutOff | Said::Stopped => ServingStatus::NotServing,
+        };
         for name in NAMES {
-            self.0.set_service_status(name, ServingStatus::NotServing).await;
+            self.reporter.set_service_status(name, status).await;
         }
     }
 }
@@ -54,7 +99,8 @@ pub(super) async fn mount(
         .add_service(engines.max_decoding_message_size(max))
         .add_service(reflection().build_v1().map_err(StartError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(StartError::Reflection)?);
-    Ok((routes, Health(reporter)))
+    let said = Arc::new(Mutex::new(Said::Serving));
+    Ok((routes, Health { reporter, said }))
 }
 
 /// Over the protos as clients see them; older clients ask for v1alpha alone.

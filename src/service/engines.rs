@@ -12,7 +12,9 @@ use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::EngineCommand;
 use crate::domain::query::{self, Bound};
 use crate::domain::resume::State;
-use crate::domain::{Command, Engine, EngineId, Fence, Namespace, Outcome, Refusal, ThreadId};
+use crate::domain::{
+    Command, Engine, EngineId, Fence, Namespace, Outcome, Refusal, Resume, Thread, ThreadId,
+};
 use crate::engine::{
     self, Attached, Attachment, Claim, ClaimError, Connection, Down, Ending, EngineHandle, Guard, Local,
     Terms, Up,
@@ -71,6 +73,15 @@ pub struct Listed {
     pub seeds: u64,
 }
 
+/// An engine that left, or attached, three heartbeats before its turns are looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) namespace: Namespace,
+    pub(super) id: EngineId,
+    /// Of the attachment that began or ended.
+    pub(super) epoch: u64,
+}
+
 type Frames = BoxStream<'static, Result<Up, Ending>>;
 
 impl Service {
@@ -101,7 +112,6 @@ impl Service {
         let terms = &self.live.terms;
         let id = hello.id.unwrap_or_else(|| EngineId::from_uuid(self.fresh_id()));
         let membership = self.live.standing.membership()?;
-        let before = self.attached_elsewhere(&ns, &id).await?;
         let profile = Profile {
             labels: hello.labels.clone(),
             accepts_resume: hello.accepts_resume,
@@ -112,8 +122,8 @@ impl Service {
         };
         let fence = membership.fence;
         let committed = self.commit_as(call(&ns), fence.clone(), Command::Engine(command));
-        let epoch = match committed.await?.outcome {
-            Outcome::Engine { epoch, .. } => epoch,
+        let (epoch, before) = match committed.await?.outcome {
+            Outcome::Engine { epoch, before, .. } => (epoch, before),
             outcome => return Err(mismatched(&outcome)),
         };
         let seeds_max = match usize::try_from(hello.seeds_max).unwrap_or(usize::MAX) {
@@ -145,13 +155,16 @@ impl Service {
             .into());
         };
         if let Some(before) = before {
-            let (peers, ns, id) = (self.peers.clone(), ns.clone(), id.clone());
-            // Nobody waits for a replica that does not answer.
-            self.live
-                .tasks
-                .spawn(async move { peers.evict(&before, &ns, &id, epoch).await });
+            let (service, ns, id) = (self.clone(), ns.clone(), id.clone());
+            // Nobody waits for a replica that does not answer; it finds out by itself.
+            self.live.tasks.spawn(async move {
+                if let Ok(Some(peer)) = service.peer(&before).await {
+                    service.peers.evict(&peer, &ns, &id, epoch).await;
+                }
+            });
         }
         self.remind(&handle).await;
+        let left = vec![Left::of(&handle)];
         let (ended, ending) = oneshot::channel();
         let service = self.clone();
         self.live.tasks.spawn(async move {
@@ -159,7 +172,7 @@ impl Service {
             // The api may have left before.
             drop(ended.send(ending));
         });
-        self.interrupt_later(ns, id.clone(), epoch);
+        self.interrupt_later(left);
         let heartbeat = self.live.terms.heartbeat;
         Ok(Welcome {
             engine: id,
@@ -193,7 +206,7 @@ impl Service {
         tracing::info!(engine.id = id.as_str(), epoch, ending = %ending, "engine detached");
         drop(guard);
         self.detach(&namespace, &id, epoch, replica).await;
-        self.interrupt_later(namespace, id, epoch);
+        self.interrupt_later(vec![Left::of(handle)]);
         ending
     }
 
@@ -235,7 +248,11 @@ impl Service {
         let committed = committed.await;
         let thread = committed.map_err(claim_error)?.thread;
         if thread.is_some_and(|thread| thread.active_turn.is_some() && thread.active_turn != named) {
-            self.interrupt_later(ns, id, epoch);
+            self.interrupt_later(vec![Left {
+                namespace: ns,
+                id,
+                epoch,
+            }]);
         }
         Ok(())
     }
@@ -247,36 +264,50 @@ impl Service {
         committed.await.map(drop).map_err(claim_error)
     }
 
-    /// Three heartbeats from now, ends the turns that this attachment, or the lack of one, has left behind.
-    pub(super) fn interrupt_later(&self, ns: Namespace, id: EngineId, epoch: u64) {
+    /// Three heartbeats from now, ends the turns that these attachments, or the lack of them, have left behind: one after
+    /// another, as there may be many after a start.
+    pub(super) fn interrupt_later(&self, left: Vec<Left>) {
+        if left.is_empty() {
+            return;
+        }
         let service = self.clone();
         let patience = self.live.patience();
         self.live.tasks.spawn(async move {
-            let waited = service
-                .live
-                .drain
-                .run_until_cancelled(tokio::time::sleep(patience))
-                .await;
-            if waited.is_none() {
-                return;
-            }
-            if let Err(error) = service.interrupt(&ns, &id, epoch).await {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(
-                    engine.id = id.as_str(),
-                    error,
-                    "turns of an engine that left still run"
-                );
-            }
+            let interrupts = async {
+                tokio::time::sleep(patience).await;
+                for left in &left {
+                    service.interrupted(left).await;
+                }
+            };
+            // What a shutdown cuts off is looked at by another replica, or after the next start.
+            let _ = service.live.drain.run_until_cancelled(interrupts).await;
         });
     }
 
-    async fn interrupt(&self, ns: &Namespace, id: &EngineId, epoch: u64) -> Result<(), Error> {
+    /// Ends the turns of one attachment; tried again for as long as the store does not answer.
+    async fn interrupted(&self, left: &Left) {
+        loop {
+            let Err(error) = self.interrupt(left).await else {
+                return;
+            };
+            // A replica that has lost its lease leaves this to others.
+            if let Error::Store(store::Error::Refused(_)) = error {
+                return;
+            }
+            still_running(&left.id, &error);
+            if !matches!(error, Error::Store(store::Error::Unavailable { .. })) {
+                return;
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    async fn interrupt(&self, left: &Left) -> Result<(), Error> {
         let query = query::Threads {
-            namespace: ns.clone(),
+            namespace: left.namespace.clone(),
             states: Vec::new(),
             session: None,
-            engine: Some(id.clone()),
+            engine: Some(left.id.clone()),
         };
         let bound = Bound {
             rows: ROWS_MAX,
@@ -295,12 +326,25 @@ impl Service {
         }
         for thread in running {
             let command = EngineCommand::Interrupt {
-                id: id.clone(),
-                epoch,
-                thread,
+                id: left.id.clone(),
+                epoch: left.epoch,
+                thread: thread.clone(),
             };
             let fence = self.fence()?;
-            self.commit_as(call(ns), fence, Command::Engine(command)).await?;
+            let committed = self.commit_as(call(&left.namespace), fence, Command::Engine(command));
+            match committed.await {
+                Ok(_) => {}
+                // One that cannot be read must not keep the others running.
+                Err(Error::Store(store::Error::Corrupt { row, reason })) => {
+                    tracing::error!(
+                        thread.id = thread.as_str(),
+                        row,
+                        reason,
+                        "a turn cannot be interrupted"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -324,18 +368,45 @@ impl Service {
         let Ok(page) = self.store.resumes(&query, None, bound).await else {
             return;
         };
-        for resume in page.rows.iter().filter(|resume| resume.seed > 0) {
-            let seed = resume.seed_id();
-            if resume.state != State::Ready {
-                handle.settle(Down::SeedCancel { seed });
-                continue;
-            }
-            let thread = self.store.thread(namespace, &resume.thread).await.ok().flatten();
-            let unclaimed =
-                thread.is_some_and(|thread| thread.engine.as_ref() == Some(id) && thread.epoch < *epoch);
-            if unclaimed {
-                handle.settle(Down::SeedCommit { seed });
-            }
+        for resume in &page.rows {
+            // What cannot be read now is said when it attaches the next time.
+            drop(self.settle(handle, resume, epoch.saturating_sub(1)).await);
+        }
+    }
+
+    /// Tells an engine what became of a seed that it may still hold. That the thread is its own it is told if it has not
+    /// claimed it since an attachment under `epoch`, or an earlier one.
+    pub(super) async fn settle(
+        &self,
+        handle: &EngineHandle,
+        resume: &Resume,
+        epoch: u64,
+    ) -> Result<(), Error> {
+        if resume.seed == 0 {
+            return Ok(());
+        }
+        let seed = resume.seed_id();
+        if resume.state != State::Ready {
+            handle.settle(Down::SeedCancel { seed });
+            return Ok(());
+        }
+        let id = &handle.attachment().id;
+        let thread = self.store.thread(&resume.namespace, &resume.thread).await?;
+        let is_unclaimed = |thread: &Arc<Thread>| thread.engine.as_ref() == Some(id) && thread.epoch <= epoch;
+        if thread.as_ref().is_some_and(is_unclaimed) {
+            handle.settle(Down::SeedCommit { seed });
+        }
+        Ok(())
+    }
+}
+
+impl Left {
+    fn of(handle: &EngineHandle) -> Self {
+        let attachment = handle.attachment();
+        Self {
+            namespace: attachment.namespace.clone(),
+            id: attachment.id.clone(),
+            epoch: attachment.epoch,
         }
     }
 }
@@ -346,6 +417,15 @@ fn not_stored_yet(id: &EngineId, error: &Error) {
         engine.id = id.as_str(),
         error,
         "a detached engine is not stored yet"
+    );
+}
+
+fn still_running(id: &EngineId, error: &Error) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(
+        engine.id = id.as_str(),
+        error,
+        "turns of an engine that left still run"
     );
 }
 

@@ -13,6 +13,7 @@ use crate::domain::{Namespace, ResumeId};
 use crate::engine::{self, Registry};
 use crate::watchers::Watchers;
 
+use super::places::Seen;
 use super::standing::Standing;
 use super::telling::Telling;
 
@@ -53,6 +54,19 @@ impl Default for EngineTerms {
     }
 }
 
+/// Whoever has this drives a resume; dropped, however that comes, the resume is free.
+#[derive(Debug)]
+pub(super) struct Driving {
+    live: Arc<Live>,
+    key: (Namespace, ResumeId),
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.live.driven().remove(&self.key);
+    }
+}
+
 /// The live part of a service.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -73,6 +87,8 @@ pub(super) struct Live {
     pub(super) tasks: TaskTracker,
     /// Cancelled when the service is about to stop.
     pub(super) drain: CancellationToken,
+    /// Who was attached at the last look of those who wait for an engine.
+    pub(super) seen_engines: tokio::sync::Mutex<Seen>,
     driven: Mutex<HashSet<(Namespace, ResumeId)>>,
 }
 
@@ -88,6 +104,7 @@ impl Live {
             telling,
             prunes: Turns::default(),
             tasks: TaskTracker::new(),
+            seen_engines: tokio::sync::Mutex::default(),
             driven: Mutex::default(),
             terms,
             drain,
@@ -99,14 +116,14 @@ impl Live {
         self.terms.heartbeat * engine::HEARTBEATS_MISSED_MAX
     }
 
-    /// Whether the caller is the one who drives this resume now; it has to let go of it in the end.
-    pub(super) fn take(&self, ns: &Namespace, id: &ResumeId) -> bool {
-        self.driven().insert((ns.clone(), id.clone()))
-    }
-
-    /// Nobody drives this resume any more.
-    pub(super) fn let_go(&self, ns: &Namespace, id: &ResumeId) {
-        self.driven().remove(&(ns.clone(), id.clone()));
+    /// The right to drive a resume, until it is dropped; `None`: somebody here has it.
+    pub(super) fn take(self: &Arc<Self>, ns: &Namespace, id: &ResumeId) -> Option<Driving> {
+        let key = (ns.clone(), id.clone());
+        let is_free = self.driven().insert(key.clone());
+        is_free.then(|| Driving {
+            live: self.clone(),
+            key,
+        })
     }
 
     fn driven(&self) -> std::sync::MutexGuard<'_, HashSet<(Namespace, ResumeId)>> {

@@ -1,6 +1,6 @@
 //! The slow look that covers a lost notification: the table tells. Where others may commit beside this process, what is
 //! watched is read again, a part of it at each tick of the clock that all watches share; whoever watches hears of it as
-//! of any commit.
+//! of any commit. Where notifications were lost in number, as with a broken connection, all of it is read at once.
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -21,15 +21,34 @@ impl Service {
             return;
         }
         let mut ticks = self.live.watchers.ticks();
-        let mut from = 0;
-        while ticks.changed().await.is_ok() {
-            let watched = self.live.watchers.watched(from, LOOKS_MAX);
-            from = if watched.is_empty() { 0 } else { from + LOOKS_MAX };
-            let looks = stream::iter(watched);
-            looks
-                .for_each_concurrent(READS_MAX, |watched| self.look_at(watched))
-                .await;
+        let mut from = Some(0);
+        loop {
+            tokio::select! {
+                () = self.live.telling.missed.notified() => {
+                    let mut rest = Some(0);
+                    while let Some(from) = rest {
+                        rest = self.look_from(from).await;
+                    }
+                }
+                ticked = ticks.changed() => {
+                    if ticked.is_err() {
+                        return;
+                    }
+                    from = self.look_from(from.unwrap_or_default()).await;
+                }
+            }
         }
+    }
+
+    /// Looks at a part of what is watched; where the next one begins, if there is more.
+    async fn look_from(&self, from: usize) -> Option<usize> {
+        let watched = self.live.watchers.watched(from, LOOKS_MAX);
+        let next = (!watched.is_empty()).then_some(from + LOOKS_MAX);
+        let looks = stream::iter(watched);
+        looks
+            .for_each_concurrent(READS_MAX, |watched| self.look_at(watched))
+            .await;
+        next
     }
 
     async fn look_at(&self, watched: Watched) {

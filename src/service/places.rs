@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::domain::limits::PAGE_BYTES_MAX;
+use tokio::time::Instant;
+
+use crate::domain::limits::{ENGINES_MAX, PAGE_BYTES_MAX};
 use crate::domain::query::{self, Bound};
 use crate::domain::resume::{State, Wish};
 use crate::domain::{Engine, EngineId, Fence, Namespace, Replica, Resume, Thread};
@@ -16,6 +19,12 @@ use super::{Error, Service};
 
 /// Rows that are looked at in one read.
 const ROWS_MAX: usize = 500;
+
+/// How often it is looked whether an engine is back at another replica.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The engines of namespaces that somebody waits in, as they were at a time.
+pub(super) type Seen = HashMap<Namespace, (Instant, Arc<[Arc<Engine>]>)>;
 
 /// An engine, where it is.
 #[derive(Clone, Debug)]
@@ -97,7 +106,7 @@ impl Service {
         if !self.store.is_shared() {
             return Ok(self.live.registry.pick(ns, wish, not).map(Place::Here));
         }
-        let mut engines = self.living_engines(ns, None, usize::MAX).await?;
+        let mut engines = self.living_engines(ns, None, ENGINES_MAX).await?;
         engines.retain(|engine| engine.profile.accepts_resume && wish.admits_engine(engine));
         if engines.is_empty() {
             return Ok(None);
@@ -121,18 +130,19 @@ impl Service {
 
     /// The engine of this name, if it takes resumes.
     pub(super) async fn taker(&self, ns: &Namespace, id: &EngineId) -> Result<Option<Place>, Error> {
-        let here = self.live.registry.engine(ns, id);
-        if let Some(handle) = here {
-            let takes = handle.attachment().accepts_resume;
-            return Ok(takes.then_some(Place::Here(handle)));
-        }
         if !self.store.is_shared() {
-            return Ok(None);
+            let here = self.live.registry.engine(ns, id);
+            let here = here.filter(|handle| handle.attachment().accepts_resume);
+            return Ok(here.map(Place::Here));
         }
+        // Of an engine that has attached elsewhere since, a handle may be here still.
         let Some(engine) = self.store.engine(ns, id).await? else {
             return Ok(None);
         };
-        let members = self.members().await?;
+        let members = match self.local(&engine) {
+            Some(_) => None,
+            None => self.members().await?,
+        };
         let takes =
             engine.is_attached() && engine.profile.accepts_resume && self.is_held(&engine, members.as_ref());
         Ok(if takes { self.place_of(&engine) } else { None })
@@ -151,21 +161,31 @@ impl Service {
         }
     }
 
-    /// The other replica that an engine is attached to, if it lives: it has to be told when the engine attaches here.
-    pub(super) async fn attached_elsewhere(
+    /// Whether an engine that was asked for was attached half a second ago: whoever waits for one asks here, so that all
+    /// who wait in a namespace cost one look.
+    pub(super) async fn was_seen(
         &self,
         ns: &Namespace,
-        id: &EngineId,
-    ) -> Result<Option<Arc<Replica>>, Error> {
-        if !self.store.is_shared() {
-            return Ok(None);
-        }
-        let engine = self.store.engine(ns, id).await?;
-        let engine = engine.filter(|engine| engine.is_attached());
-        match engine.and_then(|engine| engine.replica.clone()) {
-            Some(fence) => self.peer(&fence).await,
-            None => Ok(None),
-        }
+        named: Option<&EngineId>,
+        wish: &Wish,
+    ) -> Result<bool, Error> {
+        let mut seen = self.live.seen_engines.lock().await;
+        let is_recent = |at: Instant| at.elapsed() < LOOK_AGAIN;
+        let engines = match seen.get(ns) {
+            Some((at, engines)) if is_recent(*at) => engines.clone(),
+            Some(_) | None => {
+                let at = Instant::now();
+                let engines: Arc<[_]> = self.living_engines(ns, None, ENGINES_MAX).await?.into();
+                seen.retain(|_, (at, _)| is_recent(*at));
+                seen.insert(ns.clone(), (at, engines.clone()));
+                engines
+            }
+        };
+        drop(seen);
+        Ok(engines.iter().any(|engine| match named {
+            Some(id) => engine.id == *id,
+            None => engine.profile.accepts_resume && wish.admits_engine(engine),
+        }))
     }
 
     /// The handle of an engine that is attached here.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout_at};
 
 use crate::domain::limits::PAGE_BYTES_MAX;
 use crate::domain::proposal::{EngineCommand, Over, ReplicaCommand};
@@ -19,9 +19,13 @@ use crate::domain::{
 };
 use crate::store;
 
-use super::engines::call;
+use super::engines::{Left, call};
 use super::resumes::Beginning;
 use super::{Error, Service, mismatched};
+
+mod attachments;
+#[cfg(test)]
+mod tests;
 
 /// Rows that are looked at in one read.
 const ROWS_MAX: usize = 500;
@@ -71,10 +75,24 @@ impl Service {
         let renewals = async {
             let mut beat = beat(terms);
             loop {
-                beat.tick().await;
-                if let Err(error) = self.renewed(terms).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "the lease is not renewed yet");
+                let renewed = async {
+                    beat.tick().await;
+                    self.renewed(terms).await
+                };
+                let standing = &self.live.standing;
+                let renewed = match terms.lease.and_then(|life| standing.lives_until(life)) {
+                    None => renewed.await,
+                    Some((fence, until)) => match timeout_at(until, renewed).await {
+                        Ok(renewed) => renewed,
+                        Err(_) => {
+                            // Whether the store takes it for dead or cannot be reached: its engines are free to go.
+                            standing.lost(&fence);
+                            continue;
+                        }
+                    },
+                };
+                if let Err(error) = renewed {
+                    not_renewed(&error);
                 }
             }
         };
@@ -103,7 +121,14 @@ impl Service {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the lease is not given up; it will run out");
         }
-        self.live.standing.lost(&fence);
+        self.live.standing.left(&fence);
+    }
+
+    /// Whether this replica has been without a lease for longer than one lasts: others may do what it cannot.
+    pub fn is_cut_off(&self, terms: &ReplicaTerms) -> bool {
+        let without = self.live.standing.without();
+        let left = without.zip(terms.lease);
+        left.is_some_and(|((_, since), life)| since > life)
     }
 
     /// What is written here for engines and resumes carries this; refused while the lease is lost.
@@ -137,19 +162,21 @@ impl Service {
             life: terms.lease,
             over,
         });
+        let sent = Instant::now();
         let outcome = self.commit(call(&replicas()), command).await?.outcome;
         let Outcome::Replica { replica, incarnation } = outcome else {
             return Err(mismatched(&outcome));
         };
         tracing::info!(replica = replica.as_str(), incarnation, "joined");
-        self.live.standing.joined(Fence { replica, incarnation });
+        self.live.standing.joined(Fence { replica, incarnation }, sent);
         Ok(())
     }
 
     async fn renewed(&self, terms: &ReplicaTerms) -> Result<(), Error> {
-        let Ok(membership) = self.live.standing.membership() else {
-            return self.joined(terms, Over::TheDead).await;
-        };
+        if let Some((last, _)) = self.live.standing.without() {
+            return self.joined(terms, Over::Own(last)).await;
+        }
+        let membership = self.live.standing.membership()?;
         let (Some(fence), Some(life)) = (membership.fence, terms.lease) else {
             return Ok(());
         };
@@ -157,12 +184,17 @@ impl Service {
             fence: fence.clone(),
             life,
         });
+        let sent = Instant::now();
         match self.commit(call(&replicas()), command).await {
             Err(Error::Store(store::Error::Refused(Refusal::ReplicaFenced { .. }))) => {
                 self.live.standing.lost(&fence);
-                self.joined(terms, Over::TheDead).await
+                self.joined(terms, Over::Own(fence)).await
             }
-            renewed => renewed.map(drop),
+            renewed => {
+                renewed?;
+                self.live.standing.renewed(&fence, sent);
+                Ok(())
+            }
         }
     }
 
@@ -175,10 +207,14 @@ impl Service {
         let living = self.living().await?;
         if seen.as_ref() != Some(&living) {
             self.peers.keep(&living);
-            self.recover(&living, seen).await?;
+            let mut left = Vec::new();
+            let recovered = self.recover(&living, seen, &mut left).await;
+            self.interrupt_later(left);
+            recovered?;
             *seen = Some(living.clone());
         }
-        self.carry_on(&living).await
+        self.carry_on(&living).await?;
+        self.compare_attachments().await
     }
 
     /// Who lives; a lease that has run out is ended first, so that nothing under it can be written any more.
@@ -203,8 +239,13 @@ impl Service {
     }
 
     /// Engines whose replica is gone are not attached, whatever the store says; they have as long to come back as
-    /// those that left.
-    async fn recover(&self, living: &BTreeSet<Fence>, seen: &Seen) -> Result<(), Error> {
+    /// those that left. Who attaches meanwhile to a replica that joined after the look is left alone by the rule itself.
+    async fn recover(
+        &self,
+        living: &BTreeSet<Fence>,
+        seen: &Seen,
+        left: &mut Vec<Left>,
+    ) -> Result<(), Error> {
         let is_living = |engine: &Engine| match &engine.replica {
             Some(fence) => living.contains(fence),
             None => false,
@@ -228,7 +269,11 @@ impl Service {
                 } else if !was_waiting(engine) {
                     continue;
                 }
-                self.interrupt_later(engine.namespace.clone(), engine.id.clone(), engine.epoch);
+                left.push(Left {
+                    namespace: engine.namespace.clone(),
+                    id: engine.id.clone(),
+                    epoch: engine.epoch,
+                });
             }
         }
     }
@@ -284,6 +329,19 @@ impl Service {
         }
         let members = self.store.members(self.now()).await?;
         Ok(members.living(fence).cloned())
+    }
+}
+
+fn not_renewed(error: &Error) {
+    let cause: &dyn std::error::Error = error;
+    if let Error::Store(store::Error::Refused(Refusal::ReplicaTaken { replica })) = error {
+        tracing::error!(
+            replica = replica.as_str(),
+            "another process has this replica's name (cluster.name): it joined in this one's place, and this one takes no \
+             engines"
+        );
+    } else {
+        tracing::warn!(error = cause, "the lease is not renewed yet");
     }
 }
 

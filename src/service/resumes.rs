@@ -18,6 +18,8 @@ use super::{Call, Error, Service, mismatched};
 
 mod drive;
 mod seed;
+#[cfg(test)]
+mod tests;
 
 pub(super) use drive::Beginning;
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::body::Sameness;
 use crate::domain::id::Revision;
-use crate::domain::limits::{MOVED_RETRIES_MAX, PAGE_BYTES_MAX};
+use crate::domain::limits::{ENGINES_MAX, MOVED_RETRIES_MAX, PAGE_BYTES_MAX};
 use crate::domain::query::{self, Bound};
 use crate::domain::save::{standing as may_write, target};
 use crate::domain::title::Title;
@@ -166,7 +166,7 @@ impl Service {
     /// The thread that changed last among those that attached engines hold.
     async fn last_live_thread(&self, ns: &Namespace) -> Result<ThreadId, Error> {
         let mut last: Option<Arc<Thread>> = None;
-        for engine in self.living_engines(ns, None, usize::MAX).await? {
+        for engine in self.living_engines(ns, None, ENGINES_MAX).await? {
             let newest = self.newest_of(&engine).await?;
             last = last.into_iter().chain(newest).max_by_key(|thread| thread.key());
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::store::{Changes, Observer, Store};
 use crate::watchers::Watchers;
 
@@ -9,6 +11,8 @@ use crate::watchers::Watchers;
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     pub(super) watchers: Arc<Watchers>,
+    /// Told when all that is watched has to be looked at, for something may have been missed.
+    pub(super) missed: Notify,
 }
 
 impl Telling {
@@ -38,5 +42,9 @@ impl Observer for Telling {
         for resume in &changes.resumes {
             self.watchers.tell_resume(resume);
         }
+    }
+
+    fn missed(&self) {
+        self.missed.notify_one();
     }
 }

@@ -24,9 +24,13 @@ use crate::domain::{
 use super::batch::{Verdict, consider, judge};
 use super::{Child, Chore, Committed, Error, Lack, Members, Observer, Observers, Store};
 
+#[cfg(test)]
+pub(crate) use failures::{Failures, How};
 use tables::Tables;
 
 mod engines;
+#[cfg(test)]
+mod failures;
 mod index;
 mod survey;
 mod tables;
@@ -39,6 +43,8 @@ pub struct Memory {
     tables: Arc<Mutex<Tables>>,
     observers: Observers,
     shared: bool,
+    #[cfg(test)]
+    failures: Failures,
 }
 
 impl Memory {
@@ -60,6 +66,12 @@ impl Memory {
         }
     }
 
+    /// Which commits through this view fail.
+    #[cfg(test)]
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // A panic while the lock is held happens before the first row is written: judging comes first.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,6 +81,13 @@ impl Memory {
 #[async_trait]
 impl Store for Memory {
     async fn commit(&self, proposal: Proposal, now: Time) -> Result<Committed, Error> {
+        #[cfg(test)]
+        let is_answered = match self.failures.of(&proposal.command) {
+            Some(How::NotTaken) => return Err(failures::failed()),
+            Some(How::Hangs) => return std::future::pending().await,
+            Some(How::NotAnswered) => false,
+            None => true,
+        };
         let mut tables = self.tables();
         match judge(&mut Facts::default(), &mut *tables, &proposal, now)? {
             Verdict::Decided(effects, committed) => {
@@ -76,6 +95,10 @@ impl Store for Memory {
                 tables.index.news.send_modify(|news| *news = news.wrapping_add(1));
                 // Under the lock, so that commits are told of in their order.
                 self.observers.tell(&committed.changes);
+                #[cfg(test)]
+                if !is_answered {
+                    return Err(failures::failed());
+                }
                 Ok(committed)
             }
             Verdict::Refused(refusal) => Err(refusal.into()),

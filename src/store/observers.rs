@@ -10,6 +10,9 @@ use super::Changes;
 pub trait Observer: Send + Sync + Debug {
     /// A commit has changed this.
     fn committed(&self, changes: &Changes);
+
+    /// Commits of others may have gone untold until now: the tables have to be asked.
+    fn missed(&self) {}
 }
 
 /// Those who are told, as long as somebody else keeps them.
@@ -30,6 +33,14 @@ impl Observers {
         let observers = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for observer in observers.iter().filter_map(Weak::upgrade) {
             observer.committed(changes);
+        }
+    }
+
+    /// Tells all of them that they may have missed something.
+    pub fn tell_missed(&self) {
+        let observers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for observer in observers.iter().filter_map(Weak::upgrade) {
+            observer.missed();
         }
     }
 }

@@ -20,12 +20,17 @@ macro_rules! anywhere {
     };
 }
 
+mod faults;
 mod fences;
+mod fleet;
 mod grounds;
+mod history;
+mod hosts;
 mod replica;
 mod resumes;
 mod snapshots;
 mod watches;
+mod workload;
 
 use grounds::Grounds;
 use replica::Replica;

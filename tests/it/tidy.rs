@@ -16,9 +16,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("formats", &["domain", "pb", "body"]),
     (
         "service",
-        &[
-            "domain", "body", "store", "engine", "watchers", "formats", "cluster",
-        ],
+        &["domain", "body", "store", "engine", "watchers", "formats"],
     ),
     ("upkeep", &["domain", "body", "store", "service"]),
     ("client", &["pb"]),

@@ -85,6 +85,12 @@ pub fn of_ending(ending: Ending) -> Option<Status> {
             let message = "the engine attached again, and its older attachment is over";
             Draft::new(Code::Aborted, Why::StaleEpoch, message).finish()
         }
+        Ending::Forgotten => {
+            let message = "the attachment is over in the store; attach again";
+            Draft::new(Code::Unavailable, Why::EngineLost, message)
+                .retry()
+                .finish()
+        }
         Ending::Fenced => {
             let message = "this replica of the service has lost its lease; attach again";
             Draft::new(Code::Unavailable, Why::EngineLost, message)

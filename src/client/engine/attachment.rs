@@ -27,6 +27,8 @@ const ASKS_MAX: usize = 256;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long it waits for a Welcome, and for the end of a stream that it has said goodbye to.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Heartbeats after an attachment that a seed from before it may begin again in.
+const SEEDS_AWAITED: u32 = 3;
 /// When the service names no interval.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -138,6 +140,8 @@ impl Attachment {
         }
         self.state.send_replace(State::Attached(line.epoch));
         let mut heartbeats = heartbeats(&welcome);
+        let due = Instant::now() + heartbeats.period() * SEEDS_AWAITED;
+        self.seeds.attached(due);
         loop {
             let step = tokio::select! {
                 frame = down.message() => Step::Frame(frame),
@@ -156,7 +160,10 @@ impl Attachment {
                     goodbye(line, &mut down).await;
                     return Ok(End::Left);
                 }
-                Step::Heartbeat => line.send(Up::Heartbeat(pb::Heartbeat {})).await,
+                Step::Heartbeat => {
+                    self.seeds.drop_left(Instant::now());
+                    line.send(Up::Heartbeat(pb::Heartbeat {})).await
+                }
             };
             // Where nobody takes frames any more, the stream says why.
             if goes_on && self.is_drained() {

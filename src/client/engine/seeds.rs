@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tokio::time::Instant;
 use tonic::Code;
 use tonic_types::pb as rpc;
 
@@ -19,16 +20,32 @@ pub(super) struct Seeds {
 struct Seed {
     thread: pb::Thread,
     messages: Vec<pb::Message>,
+    /// When it is dropped unless it begins again: it may have gone to another engine.
+    due: Option<Instant>,
 }
 
 impl Seeds {
+    /// The engine has attached anew: what does not begin again until `due` is not waited for.
+    pub(super) fn attached(&mut self, due: Instant) {
+        for seed in self.begun.values_mut() {
+            seed.due = Some(due);
+        }
+    }
+
+    /// Drops what is due.
+    pub(super) fn drop_left(&mut self, now: Instant) {
+        self.begun.retain(|_, seed| seed.due.is_none_or(|due| due > now));
+    }
+
     /// A seed begins; one that is repeated after a new attachment keeps what it has, and the answer says so.
     pub(super) fn begin(&mut self, begin: pb::SeedBegin) -> Option<Frame> {
         let seed_id = begin.seed_id;
         let seed = self.begun.entry(seed_id.clone()).or_insert_with(|| Seed {
             thread: begin.thread.unwrap_or_default(),
             messages: Vec::new(),
+            due: None,
         });
+        seed.due = None;
         let items = seed.messages.len() as u64;
         (items > 0).then_some(Frame::SeedAck(pb::SeedAck { seed_id, items }))
     }
@@ -125,6 +142,24 @@ mod tests {
         assert_eq!(thread.thread_id, "t");
         assert_eq!(messages, ["a", "b", "c"].map(message));
         assert!(seeds.commit("s").is_none());
+    }
+
+    #[test]
+    fn a_seed_that_does_not_begin_again_is_dropped() {
+        let mut seeds = Seeds::default();
+        let due = Instant::now();
+        let soon = due + std::time::Duration::from_secs(1);
+        begin(&mut seeds);
+        seeds.take(batch(0, &["a"]));
+        seeds.drop_left(soon);
+        seeds.attached(soon);
+        seeds.drop_left(due);
+        assert!(begin(&mut seeds).is_some(), "it is waited for");
+        seeds.drop_left(soon);
+        assert!(begin(&mut seeds).is_some(), "it has begun again");
+        seeds.attached(due);
+        seeds.drop_left(soon);
+        assert!(begin(&mut seeds).is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::replica::living;
 use super::{Ruling, turn};
 use crate::domain::effect::Effect;
 use crate::domain::engine::{Engine, Profile};
@@ -27,7 +28,7 @@ pub(super) fn decide(
 ) -> Ruling {
     match command {
         EngineCommand::Attach { id, profile } => Ok(attach(facts, ns, id, profile, fence, now)),
-        EngineCommand::Detach { id, epoch } => Ok(detach(facts, ns, id, *epoch, now)),
+        EngineCommand::Detach { id, epoch } => Ok(detach(facts, ns, id, *epoch, fence, now)),
         EngineCommand::OpenThread {
             id,
             epoch,
@@ -87,25 +88,42 @@ fn attach(
         Effect::PutEpoch(ns.clone(), epoch),
         Effect::PutEngine(Arc::new(engine)),
     ];
-    (effects, outcome(id, epoch))
-}
-
-fn detach(facts: &Facts, ns: &Namespace, id: &EngineId, epoch: u64, now: Time) -> (Vec<Effect>, Outcome) {
-    let effects = match attached(facts, ns, id, epoch) {
-        Ok(engine) => vec![Effect::PutEngine(Arc::new(Engine {
-            detach_time: Some(now),
-            ..Engine::clone(engine)
-        }))],
-        Err(_) => Vec::new(),
-    };
-    (effects, outcome(id, epoch))
-}
-
-fn outcome(id: &EngineId, epoch: u64) -> Outcome {
-    Outcome::Engine {
+    let before = facts.engine(ns, id).flatten();
+    let before = before.filter(|before| before.is_attached());
+    let outcome = Outcome::Engine {
         engine: id.clone(),
         epoch,
-    }
+        before: before.and_then(|before| before.replica.clone()),
+    };
+    (effects, outcome)
+}
+
+/// The end of an attachment, told by the replica that has it, or by another one once that replica is gone: whoever looked
+/// at who lives may have looked before that one joined.
+fn detach(
+    facts: &Facts,
+    ns: &Namespace,
+    id: &EngineId,
+    epoch: u64,
+    fence: Option<&Fence>,
+    now: Time,
+) -> (Vec<Effect>, Outcome) {
+    let is_of_another = |replica: &Fence| Some(replica) != fence && living(facts, replica, now).is_ok();
+    let over = attached(facts, ns, id, epoch).ok();
+    let over = over.filter(|engine| !engine.replica.as_ref().is_some_and(is_of_another));
+    let left = over.map(|engine| Engine {
+        detach_time: Some(now),
+        ..Engine::clone(engine)
+    });
+    let outcome = Outcome::Engine {
+        engine: id.clone(),
+        epoch,
+        before: None,
+    };
+    (
+        left.map(Arc::new).map(Effect::PutEngine).into_iter().collect(),
+        outcome,
+    )
 }
 
 /// A thread that an engine says it runs.

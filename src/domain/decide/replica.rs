@@ -26,7 +26,7 @@ pub(super) fn decide(facts: &Facts, ns: &Namespace, command: &ReplicaCommand, no
             over,
         } => {
             let lease_until = life.map_or(FOR_EVER, |life| now.after(life));
-            join(facts, ns, id, address, lease_until, *over, now)
+            join(facts, ns, id, address, lease_until, over, now)
         }
         ReplicaCommand::Renew { fence, life } => {
             let replica = living(facts, fence, now)?;
@@ -59,11 +59,15 @@ fn join(
     id: &ReplicaId,
     address: &str,
     lease_until: Time,
-    over: Over,
+    over: &Over,
     now: Time,
 ) -> Ruling {
     let before = facts.replica(id).flatten();
-    if over == Over::TheDead && before.is_some_and(|before| before.lives(now)) {
+    let is_taken = match over {
+        Over::Anyone => false,
+        Over::Own(last) => before.is_some_and(|before| !before.is(last) && before.lives(now)),
+    };
+    if is_taken {
         return Err(Refusal::ReplicaTaken { replica: id.clone() });
     }
     // The counter of epochs, which never goes back, also when the row of the replica was removed.

@@ -40,10 +40,11 @@ pub enum ReplicaCommand {
 }
 
 /// Whose name a replica takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
     /// Whoever has it: a process that starts is the one that was meant, and the one before is most likely dead.
     Anyone,
-    /// Nobody who lives: a process that lost its lease must not push out the one that came in its place.
-    TheDead,
+    /// Its own last incarnation, or nobody who lives: a process that lost its lease must not push out the one that came in
+    /// its place. Its own lease may run in the store still, when it was too long without an answer.
+    Own(Fence),
 }

@@ -12,25 +12,23 @@ use crate::domain::resume::{ATTEMPTS_MAX, FAULT_BYTES_MAX, Failure, State, Wish}
 use crate::domain::{
     Command, EngineId, Fence, Namespace, Noun, Refusal, Resume, ResumeId, Session, ThreadId,
 };
-use crate::engine::{self, EngineHandle};
+use crate::engine::{self, Down, EngineHandle};
 use crate::store;
 
 use super::super::engines::call;
-use super::super::places::Place;
+use super::super::places::{LOOK_AGAIN, Place};
 use super::super::{Error, Service};
 
 /// How long to wait before what the store did not take is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether an engine is back at another replica.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
 /// How a driver comes to its resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::service) enum Beginning {
-    /// Somebody asks for it.
+    /// Somebody asks for it, or the attempt before is over.
     Asked,
-    /// It ran when the service stopped, or another replica let go of it: its engine may be here soon.
+    /// It ran when the service stopped, another replica let go of it, or the store was away: its engine may be here, or
+    /// here soon, and nothing was wrong with the attempt.
     CarriedOn,
 }
 
@@ -56,14 +54,30 @@ pub(super) struct Goal {
     pub(super) thread: ThreadId,
     /// The number of the attempt.
     pub(super) attempt: u32,
+    /// A seed that its engine does not have any more.
+    pub(super) lost: Option<u32>,
+}
+
+impl Beginning {
+    /// The number of the attempt that begins so after `before`.
+    fn attempt(self, before: u32) -> u32 {
+        match self {
+            Self::Asked => before + 1,
+            Self::CarriedOn => before.max(1),
+        }
+    }
 }
 
 /// Why an attempt is over.
 pub(super) enum Over {
-    /// The resume has ended, here or elsewhere.
+    /// The thread is seated, and its engine knows.
+    Done,
+    /// The resume has ended without this attempt's doing, or is not this replica's any more.
     Ended,
     /// The engine left, or is silent.
     EngineLost,
+    /// The engine is there, but does not have what it had acknowledged.
+    SeedLost(Failure),
     /// Session or thread changed meanwhile.
     Moved,
     /// The thread cannot be the one thought of.
@@ -78,20 +92,19 @@ impl Service {
     /// Drives a resume in the background, unless somebody does.
     pub(in crate::service) fn drive(&self, resume: &Resume, beginning: Beginning) {
         let (ns, id) = (resume.namespace.clone(), resume.id.clone());
-        if !self.live.take(&ns, &id) {
+        let Some(driving) = self.live.take(&ns, &id) else {
             return;
-        }
+        };
         let Ok(membership) = self.live.standing.membership() else {
-            self.live.let_go(&ns, &id);
             return;
         };
         let service = self.clone();
         self.live.tasks.spawn(async move {
+            let _driving = driving;
             let driven = Box::pin(service.driven(&ns, &id, membership.fence, beginning));
             let driven = membership.over.run_until_cancelled(driven);
             // What the shutdown cuts off is carried on with by another replica, or after the next start.
             let _ = service.live.drain.run_until_cancelled(driven).await;
-            service.live.let_go(&ns, &id);
         });
     }
 
@@ -99,9 +112,11 @@ impl Service {
         let mut beginning = beginning;
         // The thread to seed into where it cannot be the one thought of at first.
         let mut thread = None;
+        let (mut lost, mut has_begun) = (None, false);
         loop {
             let resume = match self.own(ns, id, fence.as_ref()).await {
                 Ok(Some(resume)) => resume,
+                Ok(None) if has_begun => return self.tell_end(ns, id).await,
                 Ok(None) => return,
                 Err(error) => {
                     log(id, &error);
@@ -109,23 +124,71 @@ impl Service {
                     continue;
                 }
             };
-            let over = match resume.attempt {
-                ATTEMPTS_MAX.. if beginning == Beginning::Asked => Over::Failed(Failure::EngineLost {
+            has_begun = true;
+            let attempt = beginning.attempt(resume.attempt);
+            let over = if attempt > ATTEMPTS_MAX {
+                Over::Failed(Failure::EngineLost {
                     engine: resume.engine.clone(),
-                }),
-                _ => self.until_it_ends(&resume, beginning, thread.as_ref()).await,
+                })
+            } else {
+                let goal = Goal {
+                    thread: thread.as_ref().unwrap_or(&resume.thread).clone(),
+                    attempt,
+                    lost,
+                };
+                self.until_it_ends(&resume, beginning, goal).await
             };
             beginning = Beginning::Asked;
             match over {
-                Over::Ended => return,
+                Over::Done => return,
+                Over::Ended => return self.tell_end(ns, id).await,
                 Over::EngineLost => {}
-                Over::Moved if resume.attempt + 1 >= ATTEMPTS_MAX => self.fail(&resume, Failure::Moved).await,
+                Over::SeedLost(failure) if attempt >= ATTEMPTS_MAX => self.fail(&resume, failure).await,
+                Over::SeedLost(_) => lost = Some(resume.seed),
+                Over::Moved if attempt >= ATTEMPTS_MAX => self.fail(&resume, Failure::Moved).await,
                 Over::Moved => {}
                 Over::ThreadMoved => thread = Some(ThreadId::from_uuid(self.fresh_id())),
                 Over::Failed(failure) => self.fail(&resume, failure).await,
-                Over::Unavailable => sleep(RETRY_AFTER).await,
+                Over::Unavailable => {
+                    beginning = Beginning::CarriedOn;
+                    sleep(RETRY_AFTER).await;
+                }
             }
         }
+    }
+
+    /// Tells the engine, if it is attached here, how its seed has ended, where no attempt did: somebody has called the
+    /// resume off, or a commit was not answered and took effect.
+    async fn tell_end(&self, ns: &Namespace, id: &ResumeId) {
+        while let Err(error) = self.told_end(ns, id).await {
+            log(id, &error);
+            sleep(RETRY_AFTER).await;
+        }
+    }
+
+    async fn told_end(&self, ns: &Namespace, id: &ResumeId) -> Result<(), Error> {
+        let resume = self.store.resume(ns, id).await?;
+        let Some(resume) = resume.filter(|resume| resume.state.is_end()) else {
+            return Ok(());
+        };
+        match self.seeded_here(&resume) {
+            Some(handle) => self.settle(&handle, &resume, handle.attachment().epoch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the engine of a resume, if it is attached here, that its seed comes to nothing: another one begins, at this
+    /// engine or elsewhere.
+    pub(super) fn call_off(&self, resume: &Resume) {
+        if let Some(handle) = self.seeded_here(resume).filter(|_| resume.seed > 0) {
+            let seed = resume.seed_id();
+            handle.settle(Down::SeedCancel { seed });
+        }
+    }
+
+    fn seeded_here(&self, resume: &Resume) -> Option<EngineHandle> {
+        let engine = resume.engine.as_ref()?;
+        self.live.registry.engine(&resume.namespace, engine)
     }
 
     /// The resume, if it runs and is this replica's to drive: its own, or that of one that is gone.
@@ -152,37 +215,18 @@ impl Service {
     }
 
     /// An attempt, unless the resume ends meanwhile: somebody may call it off or delete the session.
-    async fn until_it_ends(
-        &self,
-        resume: &Arc<Resume>,
-        beginning: Beginning,
-        thread: Option<&ThreadId>,
-    ) -> Over {
+    async fn until_it_ends(&self, resume: &Arc<Resume>, beginning: Beginning, goal: Goal) -> Over {
         let mut ear = self.live.watchers.resume(&resume.namespace, &resume.id);
         let ended = async { while !is_called_off(ear.next().await.state) {} };
-        let attempt = self.attempt(resume, beginning, thread);
-        let over = tokio::select! {
-            over = attempt => over,
-            () = ended => Ok(()),
-        };
-        over.err().unwrap_or(Over::Ended)
+        let attempt = self.attempt(resume, beginning, goal);
+        tokio::select! {
+            over = attempt => over.err().unwrap_or(Over::Done),
+            () = ended => Over::Ended,
+        }
     }
 
-    async fn attempt(
-        &self,
-        resume: &Arc<Resume>,
-        beginning: Beginning,
-        thread: Option<&ThreadId>,
-    ) -> Result<(), Over> {
-        let place = self.place(resume, beginning).await?;
-        let goal = Goal {
-            thread: thread.unwrap_or(&resume.thread).clone(),
-            attempt: match beginning {
-                Beginning::Asked => resume.attempt + 1,
-                Beginning::CarriedOn => resume.attempt.max(1),
-            },
-        };
-        match place {
+    async fn attempt(&self, resume: &Arc<Resume>, beginning: Beginning, goal: Goal) -> Result<(), Over> {
+        match self.place(resume, beginning).await? {
             Where::Journal => self.seed_journal(resume, goal).await,
             Where::Engine(handle) => self.seed_engine(resume, goal, &handle).await,
             Where::Elsewhere(engine, to) => self.hand(resume, &goal, engine, to).await,
@@ -232,21 +276,24 @@ impl Service {
     ) -> Result<Option<Place>, Error> {
         let deadline = Instant::now() + self.live.patience();
         let mut changes = self.live.registry.changes();
+        let mut has_changed = true;
         loop {
-            let found = match named {
-                Some(id) => self.taker(ns, id).await?,
-                None => self.pick(ns, wish, not).await?,
-            };
-            if found.is_some() {
-                return Ok(found);
+            if has_changed || self.was_seen(ns, named, wish).await? {
+                let found = match named {
+                    Some(id) => self.taker(ns, id).await?,
+                    None => self.pick(ns, wish, not).await?,
+                };
+                if found.is_some() {
+                    return Ok(found);
+                }
             }
             let next = if self.store.is_shared() {
                 deadline.min(Instant::now() + LOOK_AGAIN)
             } else {
                 deadline
             };
-            let changed = timeout_at(next, changes.changed()).await;
-            if changed.is_err() && Instant::now() >= deadline {
+            has_changed = timeout_at(next, changes.changed()).await.is_ok();
+            if !has_changed && Instant::now() >= deadline {
                 return Ok(None);
             }
         }
@@ -257,11 +304,12 @@ impl Service {
         let hand = ResumeCommand::Hand {
             id: resume.id.clone(),
             to: to.clone(),
-            engine,
+            engine: engine.clone(),
             attempt: goal.attempt,
             thread: goal.thread.clone(),
         };
         match self.step(resume, hand).await {
+            Ok(_) if resume.engine.as_ref() != Some(&engine) => self.call_off(resume),
             Ok(_) => {}
             // Not this replica's own lease, else all of this would have ended: the other one has gone.
             Err(Over::Ended) if !self.live.standing.is_over(resume.driver.as_ref()) => {
@@ -328,14 +376,19 @@ impl Service {
         after.ok_or(Over::Ended)
     }
 
+    /// Writes down that it cannot be done; tried again for as long as the store does not take it.
     async fn fail(&self, resume: &Resume, failure: Failure) {
         let command = Command::Resume(ResumeCommand::Fail {
             id: resume.id.clone(),
             failure,
         });
-        let (call, fence) = (call(&resume.namespace), resume.driver.clone());
-        if let Err(error) = self.commit_as(call, fence, command).await {
-            log(&resume.id, &error);
+        loop {
+            let (call, fence) = (call(&resume.namespace), resume.driver.clone());
+            match self.commit_as(call, fence, command.clone()).await {
+                // What a rule has against it is found by whoever looks at the resume next.
+                Ok(_) | Err(Error::Store(store::Error::Refused(_))) => return,
+                Err(error) => log(&resume.id, &error),
+            }
             sleep(RETRY_AFTER).await;
         }
     }

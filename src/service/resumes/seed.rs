@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use tokio::sync::watch;
 
 use crate::body::{self, Dangling};
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::domain::proposal::{ResumeCommand, Seed as SeedKind, Start};
 use crate::domain::query::{Bound, End, Range};
+use crate::domain::resume::Failure;
 use crate::domain::seat::seated;
 use crate::domain::{Resume, Role, Seq, Session, Tip};
 use crate::engine::{EngineHandle, Seed};
@@ -24,7 +26,8 @@ use super::drive::{Goal, Over, fault, in_time, over_of};
 /// Messages of a batch.
 const BATCH_MESSAGES_MAX: usize = 100;
 
-/// Messages that may be on their way without being acknowledged.
+/// Messages that may be on their way without being acknowledged, and that written down: whoever carries on knows from what
+/// is written down how much an engine can hold at the most.
 const WINDOW_MESSAGES_MAX: u64 = 1_000;
 
 /// How long an engine has to say what it holds of a seed that is repeated, before it is sent what is not written down.
@@ -49,6 +52,7 @@ impl Service {
         let (tip, attachment) = (&session.tip, handle.attachment());
         let same_seed = resume.engine.as_ref() == Some(&attachment.id)
             && resume.seed > 0
+            && goal.lost != Some(resume.seed)
             && resume.thread == goal.thread
             && resume.source.as_ref().is_some_and(|source| source == tip);
         let upcoming = Resume {
@@ -70,24 +74,59 @@ impl Service {
             attempt: goal.attempt,
             thread: goal.thread,
         };
-        let resume = self.step(resume, ResumeCommand::Start(Box::new(start))).await?;
+        let before = resume;
+        let resume = self.step(before, ResumeCommand::Start(Box::new(start))).await?;
+        if !same_seed {
+            self.call_off(before);
+        }
         let seat = self.seat(&resume, &session, Some(attachment.epoch)).await?;
         let mut thread = seated(&resume, &session, &seat, None, self.now());
         thread.engine = Some(attachment.id.clone());
         thread.epoch = attachment.epoch;
         in_time(silence, seed.begin(Arc::new(thread), resume.total)).await?;
-        let held = if same_seed {
-            recalled(&resume, &seed).await?
+        let went = if same_seed {
+            self.go_on(&resume, tip, &seed).await
         } else {
-            resume.written
+            self.go(&resume, tip, &seed, (0, 0)).await
         };
-        let sent = AtomicU64::new(held);
-        tokio::try_join!(self.send(tip, &seed, &sent), self.note(&resume, &seed, &sent))?;
+        went?;
         match self.step(&resume, ResumeCommand::Seat(Box::new(seat))).await {
             // The thread is the engine's, whether it hears of it now or when it is back.
             Ok(_) => drop(tokio::time::timeout(silence, seed.commit()).await),
             Err(over) => return Err(over),
         }
+        Ok(())
+    }
+
+    /// Sends a seed on that the engine has begun before, perhaps to another replica.
+    async fn go_on(&self, resume: &Resume, tip: &Tip, seed: &Seed) -> Result<(), Over> {
+        let went = match recalled(resume, seed).await {
+            // What was sent before may be acknowledged still.
+            Ok(held) => self.go(resume, tip, seed, (held, most(resume))).await,
+            Err(over) => Err(over),
+        };
+        went.map_err(|over| match over {
+            // It may have been started anew meanwhile, and can have all of it again.
+            Over::Failed(failure @ Failure::Declined(_)) if resume.written > 0 => Over::SeedLost(failure),
+            other => other,
+        })
+    }
+
+    /// Sends what comes after the `held` messages that the engine has, of all that it was `sent` so far at the most, until
+    /// everything is acknowledged and that written down.
+    async fn go(
+        &self,
+        resume: &Resume,
+        tip: &Tip,
+        seed: &Seed,
+        (held, sent): (u64, u64),
+    ) -> Result<(), Over> {
+        let sent = AtomicU64::new(sent);
+        let (noted, written) = watch::channel(resume.written);
+        tokio::try_join!(
+            self.send(tip, seed, held, &sent, written),
+            self.note(resume, seed, &sent, &noted)
+        )?;
         Ok(())
     }
 
@@ -122,15 +161,22 @@ impl Service {
         self.context(tip, read).await
     }
 
-    /// Sends what the engine has not acknowledged yet, never more than the window ahead of what it has.
-    async fn send(&self, tip: &Tip, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
+    /// Sends what the engine does not hold yet, never more than the window ahead of what is written down.
+    async fn send(
+        &self,
+        tip: &Tip,
+        seed: &Seed,
+        held: u64,
+        sent: &AtomicU64,
+        written: watch::Receiver<u64>,
+    ) -> Result<(), Over> {
         let mut sending = Sending {
             seed,
             sent,
             silence: self.live.terms.seed_silence,
-            skip: sent.load(Ordering::Relaxed),
+            skip: held,
             next: 0,
-            acked: sent.load(Ordering::Relaxed),
+            written,
             batch: Vec::new(),
             bytes: 0,
         };
@@ -156,11 +202,17 @@ impl Service {
         sending.flush().await
     }
 
-    /// Writes down what the engine acknowledges, until that is all.
-    async fn note(&self, resume: &Resume, seed: &Seed, sent: &AtomicU64) -> Result<(), Over> {
-        let mut noted = resume.written;
-        while noted < resume.total {
-            let acked = in_time(self.live.terms.seed_silence, seed.acked_over(noted)).await?;
+    /// Writes down what the engine acknowledges, until that is all, and tells how far that is.
+    async fn note(
+        &self,
+        resume: &Resume,
+        seed: &Seed,
+        sent: &AtomicU64,
+        noted: &watch::Sender<u64>,
+    ) -> Result<(), Over> {
+        let mut written = resume.written;
+        while written < resume.total {
+            let acked = in_time(self.live.terms.seed_silence, seed.acked_over(written)).await?;
             if acked > sent.load(Ordering::Relaxed) {
                 return Err(Over::Failed(fault(
                     "it acknowledged messages that it was not sent",
@@ -172,7 +224,8 @@ impl Service {
                 written: acked,
             };
             self.step(resume, progress).await?;
-            noted = acked;
+            written = acked;
+            noted.send_replace(written);
         }
         Ok(())
     }
@@ -225,9 +278,8 @@ impl Service {
 /// What an engine holds of a seed that is repeated: what is written down, or more if it says so at once. It may have
 /// acknowledged that to a service that died before it wrote it down.
 async fn recalled(resume: &Resume, seed: &Seed) -> Result<u64, Over> {
-    let most = resume.total.min(resume.written + WINDOW_MESSAGES_MAX);
     match tokio::time::timeout(RECALL_TIME, seed.acked_over(resume.written)).await {
-        Ok(Ok(held)) if held > most => Err(Over::Failed(fault(
+        Ok(Ok(held)) if held > most(resume) => Err(Over::Failed(fault(
             "it acknowledged messages that it was not sent",
         ))),
         Ok(Ok(held)) => Ok(held),
@@ -236,17 +288,23 @@ async fn recalled(resume: &Resume, seed: &Seed) -> Result<u64, Over> {
     }
 }
 
+/// The most that an engine can hold of a seed of which so much is written down.
+fn most(resume: &Resume) -> u64 {
+    resume.total.min(resume.written + WINDOW_MESSAGES_MAX)
+}
+
 /// Messages on their way down.
 struct Sending<'a> {
     seed: &'a Seed,
-    /// So many are on their way or there.
+    /// So many are on their way or there, at the most.
     sent: &'a AtomicU64,
     silence: std::time::Duration,
     /// The engine has so many already.
     skip: u64,
     /// The number of the first message of the batch.
     next: u64,
-    acked: u64,
+    /// What is acknowledged and written down.
+    written: watch::Receiver<u64>,
     batch: Vec<Bytes>,
     bytes: usize,
 }
@@ -272,13 +330,15 @@ impl Sending<'_> {
             return Ok(());
         }
         let (first, count) = (self.next, self.batch.len() as u64);
-        while first + count > self.acked + WINDOW_MESSAGES_MAX {
-            self.acked = in_time(self.silence, self.seed.acked_over(self.acked)).await?;
+        let has_room = |written: &u64| first + count <= *written + WINDOW_MESSAGES_MAX;
+        // Whoever writes it down says when the engine is silent for too long.
+        if self.written.wait_for(has_room).await.is_err() {
+            return Err(Over::EngineLost);
         }
         let batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
         self.next = first + count;
-        self.sent.store(self.next, Ordering::Relaxed);
+        self.sent.fetch_max(self.next, Ordering::Relaxed);
         in_time(self.silence, self.seed.batch(first, batch)).await
     }
 }

@@ -39,6 +39,11 @@ impl Service {
     ) -> Result<SessionChanges, Error> {
         let mut ear = self.live.watchers.session(ns, id);
         let session = match ear.heard().and_then(|news| news.session) {
+            // Another replica may have told the reader what nobody has told here yet.
+            Some(known) if cursor.is_some_and(|cursor| self.is_in_doubt(&known, cursor)) => {
+                let read = self.checked_session(&known).await?;
+                read.ok_or_else(|| Refusal::no_session(id))?
+            }
             Some(session) => session,
             None => {
                 let session = self.found(ns, id).await?;
@@ -66,6 +71,18 @@ impl Service {
             Some((change, watch))
         });
         Ok(changes.boxed())
+    }
+
+    /// Whether a reader has seen what a session that is known from hearing alone does not have.
+    fn is_in_doubt(&self, known: &Session, cursor: Cursor) -> bool {
+        self.store.is_shared() && !cursor.is_within(&known.tip)
+    }
+
+    /// The session as the store has it, for everybody who watches it, too.
+    async fn checked_session(&self, known: &Arc<Session>) -> Result<Option<Arc<Session>>, Error> {
+        let read = self.store.session(&known.namespace, &known.id).await?;
+        self.live.watchers.correct_session(known, read.clone());
+        Ok(read)
     }
 }
 
@@ -100,6 +117,7 @@ impl Watch {
 
     /// What the reader has not been told yet.
     async fn news(&mut self) -> Result<Option<SessionChange>, Error> {
+        self.doubt().await?;
         let Some(session) = self.session.clone() else {
             return Ok(Some(self.change(Vec::new())));
         };
@@ -110,6 +128,17 @@ impl Watch {
             return Ok(Some(self.change(entries)));
         }
         Ok(None)
+    }
+
+    /// Reads the session where what was heard last is older than what the reader has: it says nothing of a rewind.
+    async fn doubt(&mut self) -> Result<(), Error> {
+        let Some(known) = &self.session else {
+            return Ok(());
+        };
+        if known.revision < self.cursor.revision && self.service.is_in_doubt(known, self.cursor) {
+            self.session = self.service.checked_session(known).await?;
+        }
+        Ok(())
     }
 
     /// Where the cursor stands in the log as it is now: a rewind takes it back.

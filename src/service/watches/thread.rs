@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::domain::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, WATCH_PAGE_BYTES, WATCH_TURNS_MAX};
 use crate::domain::query::{Bound, ChangedItems};
-use crate::domain::{Item, Namespace, Seq, Thread, ThreadCursor, ThreadId, Turn};
+use crate::domain::{Item, Namespace, Refusal, Seq, Thread, ThreadCursor, ThreadId, Turn};
 use crate::watchers::{ThreadEar, is_silent_since};
 
 use super::super::{Error, Service};
@@ -39,6 +39,11 @@ impl Service {
     ) -> Result<ThreadChanges, Error> {
         let mut ear = self.live.watchers.thread(ns, id);
         let thread = match ear.heard().flatten() {
+            // Another replica may have told the reader what nobody has told here yet.
+            Some(known) if cursor.is_some_and(|cursor| self.is_in_doubt_of(&known, cursor)) => {
+                let read = self.checked_thread(&known).await?;
+                read.ok_or_else(|| Refusal::no_thread(id))?
+            }
             Some(thread) => thread,
             None => {
                 let thread = self.thread(ns, id).await?;
@@ -63,6 +68,19 @@ impl Service {
             Some((change, watch))
         });
         Ok(changes.boxed())
+    }
+
+    /// Whether a reader has seen what a thread that is known from hearing alone does not have.
+    fn is_in_doubt_of(&self, known: &Thread, cursor: ThreadCursor) -> bool {
+        let is_behind = cursor.journal != known.journal || cursor.change > known.change;
+        self.store.is_shared() && is_behind
+    }
+
+    /// The thread as the store has it, for everybody who watches it, too.
+    async fn checked_thread(&self, known: &Arc<Thread>) -> Result<Option<Arc<Thread>>, Error> {
+        let read = self.store.thread(&known.namespace, &known.id).await?;
+        self.live.watchers.correct_thread(known, read.clone());
+        Ok(read)
     }
 }
 
@@ -97,6 +115,11 @@ impl Watch {
 
     /// What the reader has not been told yet.
     async fn news(&mut self) -> Result<Option<ThreadChange>, Error> {
+        if let Some(known) = &self.thread
+            && self.service.is_in_doubt_of(known, self.cursor)
+        {
+            self.thread = self.service.checked_thread(known).await?;
+        }
         let Some(thread) = self.thread.clone() else {
             return Ok(Some(self.change(Vec::new(), Vec::new())));
         };

@@ -127,7 +127,11 @@ pub(crate) async fn epochs_go_on_over_restarts(backend: &impl Backend) {
     let engine = f::engine("e");
     assert_eq!(
         outcome,
-        Outcome::Engine { engine, epoch: 1 },
+        Outcome::Engine {
+            engine,
+            epoch: 1,
+            before: None
+        },
         "a namespace counts for itself"
     );
 }

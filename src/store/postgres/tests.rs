@@ -15,6 +15,37 @@ use crate::store::{Fill, Store};
 /// The variable that names a cluster which is there already.
 const VARIABLE: &str = "SESSIOND_TEST_POSTGRES";
 
+/// The variable that has every table split by the first column of its primary key, into so many parts: as the tables of a
+/// distributed PostgreSQL are.
+const PARTS_VARIABLE: &str = "SESSIOND_TEST_POSTGRES_PARTS";
+
+/// Splits the tables of schema `SCHEMA` into `PARTS`, but for those of a few rows that belong to no session.
+const SPLIT: &str = r"
+DO $$
+DECLARE t record; whole text;
+BEGIN
+    FOR t IN
+        SELECT c.relname AS name, a.attname AS key
+        FROM pg_class c
+        JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+        WHERE c.relnamespace = 'SCHEMA'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+            AND c.relname NOT IN ('store', 'schema_steps', 'replicas', 'filling', 'search_state')
+    LOOP
+        whole := t.name || '_whole';
+        EXECUTE format('ALTER TABLE SCHEMA.%I RENAME TO %I', t.name, whole);
+        EXECUTE format('CREATE TABLE SCHEMA.%I (LIKE SCHEMA.%I INCLUDING ALL) PARTITION BY HASH (%I)',
+            t.name, whole, t.key);
+        FOR part IN 0 .. PARTS - 1 LOOP
+            EXECUTE format('CREATE TABLE SCHEMA.%I PARTITION OF SCHEMA.%I FOR VALUES WITH (MODULUS PARTS, REMAINDER %s)',
+                t.name || '_' || part, t.name, part);
+        END LOOP;
+        EXECUTE format('INSERT INTO SCHEMA.%I SELECT * FROM SCHEMA.%I', t.name, whole);
+        EXECUTE format('DROP TABLE SCHEMA.%I', whole);
+    END LOOP;
+END
+$$";
+
 /// Each store of the suite has a schema of its own, in one cluster of the process.
 struct InSchema(String);
 
@@ -122,8 +153,14 @@ impl Backend for InSchema {
             readers: 3,
             ..Options::default()
         };
+        let said = |error: super::OpenError| error.to_string();
+        if let Ok(parts) = std::env::var(PARTS_VARIABLE) {
+            let empty = Postgres::open(&self.url(), &options).await.map_err(said)?;
+            empty.close().await;
+            told(&SPLIT.replace("SCHEMA", &self.0).replace("PARTS", &parts)).await;
+        }
         let store = Postgres::open(&self.url(), &options).await;
-        Ok(Arc::new(store.map_err(|error| error.to_string())?))
+        Ok(Arc::new(store.map_err(said)?))
     }
 
     async fn rows(&self) -> u64 {

@@ -24,6 +24,9 @@ use super::url::{Trust, Url};
 /// Notifications that wait to be read.
 const HEARD_MAX: usize = 1_000;
 
+/// What fails where `sslrootcert` is not what it should be.
+const READING_ROOTS: &str = "reading what the database's certificate is verified with";
+
 /// How long a statement of a connection that listens may take.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,7 @@ impl Connector {
     pub(super) fn new(url: &Url, application: String) -> Result<Self, Fault> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let failed = |error: &dyn std::error::Error| Fault::Database {
-            operation: "reading what the database's certificate is verified with",
+            operation: READING_ROOTS,
             said: Said::of(error.to_string()),
         };
         let builder = ClientConfig::builder_with_provider(provider.clone());
@@ -76,16 +79,14 @@ impl Connector {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
             Trust::SignedBy(file) => {
-                let roots = Arc::new(roots(file).map_err(|error| failed(&*error))?);
+                let roots = Arc::new(roots(file)?);
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
                 let verifier = verifier.map_err(|error| failed(&error))?;
                 builder
                     .dangerous()
                     .with_custom_certificate_verifier(Arc::new(AnyName(verifier)))
             }
-            Trust::Named(file) => {
-                builder.with_root_certificates(roots(file).map_err(|error| failed(&*error))?)
-            }
+            Trust::Named(file) => builder.with_root_certificates(roots(file)?),
         };
         Ok(Self {
             tls: MakeRustlsConnect::new(config.with_no_client_auth()),
@@ -148,10 +149,18 @@ impl Connector {
     }
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, Box<dyn std::error::Error>> {
+fn roots(file: &Path) -> Result<RootCertStore, Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::Database {
+        operation: READING_ROOTS,
+        said: Said::of(format!("{}: {error}", file.display())),
+    };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file)? {
-        roots.add(certificate?)?;
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(failed(&"it holds no certificate in PEM"));
     }
     Ok(roots)
 }

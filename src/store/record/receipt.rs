@@ -208,7 +208,7 @@ impl<'a> From<&'a Outcome> for Stored<'a> {
                 first: first.0,
                 last: last.0,
             },
-            Outcome::Engine { engine, epoch } => Self::Engine {
+            Outcome::Engine { engine, epoch, .. } => Self::Engine {
                 engine: engine.as_str(),
                 epoch: *epoch,
             },
@@ -335,6 +335,7 @@ impl TryFrom<Stored<'_>> for Outcome {
             Stored::Engine { engine, epoch } => Self::Engine {
                 engine: EngineId::parse(engine, "engine_id")?,
                 epoch,
+                before: None,
             },
             Stored::Replica { replica, incarnation } => Self::Replica {
                 replica: ReplicaId::parse(replica, "replica")?,
@@ -386,6 +387,7 @@ mod tests {
             Outcome::Engine {
                 engine: EngineId::parse(&"e".repeat(36), "id").expect("valid"),
                 epoch: 1_000_000,
+                before: None,
             },
             Outcome::Replica {
                 replica: ReplicaId::parse(&"r".repeat(36), "id").expect("valid"),

@@ -2,11 +2,13 @@
 
 use sessiond::pb::client::watch_resume_request::Target;
 
+use tokio_stream::wrappers::ReceiverStream;
+
 use super::{Grounds, Replica};
 use crate::support::build::{assistant, user};
 use crate::support::pb::{self, ResumeState};
 use crate::support::resume::{of_session, on_engine};
-use crate::support::{Client, Wire, until};
+use crate::support::{Client, Wire, transfer, until};
 
 anywhere! {
     is_driven_where_the_engine_is_and_watched_anywhere
@@ -17,6 +19,7 @@ anywhere! {
     is_shared_out_among_engines_of_all_replicas
     what_an_engine_holds_is_not_sent_again_though_nobody_wrote_it_down
     those_asked_for_at_once_anywhere_end_in_one_thread
+    goes_on_elsewhere_while_its_replica_still_answers_calls
 }
 
 /// A session of so many messages.
@@ -243,4 +246,35 @@ async fn those_asked_for_at_once_anywhere_end_in_one_thread(grounds: Grounds) {
     let threads: Vec<_> = seen.iter().map(|seen| &seen.last().unwrap().thread_id).collect();
     assert!(threads.iter().all(|thread| *thread == threads[0]), "{threads:?}");
     assert_eq!(at_a.all_threads().await.len(), 1);
+}
+
+async fn goes_on_elsewhere_while_its_replica_still_answers_calls(grounds: Grounds) {
+    let (a, b) = grounds.pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    let session = stored(&at_a, 4).await;
+    let started = at_a.resuming(on_engine(&session, "e")).await;
+    let begin = engine.begun().await;
+    engine.batch().await;
+    // A call that lasts as long as it may.
+    let (parts, sent) = tokio::sync::mpsc::channel(1);
+    let mut sessions = at_a.sessions();
+    let call = tokio::spawn(async move { sessions.import_session(ReceiverStream::new(sent)).await });
+    for part in transfer::parts(&at_a, transfer::header(), b"one two", 3, "") {
+        parts.send(part).await.unwrap();
+    }
+    at_a.session(&session).await;
+    let stops = tokio::spawn(a.stop());
+    let mut engine = Wire::attach(&at_b, "e").await;
+    let again = engine.begun().await;
+    assert_eq!(again.seed_id, begin.seed_id);
+    assert_eq!(engine.batch().await.messages.len(), 4);
+    engine.acks(&begin.seed_id, 4).await;
+    assert_eq!(engine.committed().await, begin.seed_id);
+    assert_eq!(at_b.end_of(&started.resume_id).await.state(), ResumeState::Ready);
+    assert!(!stops.is_finished(), "it waits for the call");
+    drop(parts);
+    stops.await.unwrap();
+    drop(call.await.unwrap());
 }

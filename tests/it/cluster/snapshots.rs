@@ -23,6 +23,8 @@ anywhere! {
     what_was_passed_on_goes_no_further
     only_replicas_are_answered_and_only_where_they_ask
     an_engine_of_a_dead_replica_is_lost_then_not_attached
+    a_replica_that_dies_in_mid_snapshot_leaves_nothing_by_half
+    a_replica_that_dies_in_passing_a_snapshot_on_costs_nothing
 }
 
 /// A connection to what only replicas may call.
@@ -223,4 +225,65 @@ async fn an_engine_of_a_dead_replica_is_lost_then_not_attached(grounds: Grounds)
     engine.opens("t").await;
     let taken = at_b.snapshot(&mut engine, "t", holds([user("hello")]));
     assert_eq!(within("a snapshot", taken).await.message_count, 1);
+}
+
+async fn a_replica_that_dies_in_mid_snapshot_leaves_nothing_by_half(grounds: Grounds) {
+    let (mut a, b) = grounds.pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    engine.opens("t").await;
+    let request = pb::SnapshotFromEngineRequest {
+        request_id: "once".into(),
+        ..of_thread("t")
+    };
+    // It is killed when half of the answer is there.
+    let dies = async {
+        let ask = engine.asked().await;
+        engine.part(&ask, holds([user("hello")]), false).await;
+        a.kill();
+    };
+    let (_, answer) = tokio::join!(dies, at_b.snapshot_from_engine(request.clone()));
+    refused(answer, Code::Unavailable, "ENGINE_LOST");
+    let sessions = at_b.listed(pb::ListSessionsRequest::default()).await;
+    assert_eq!(sessions, [], "nothing is there by half");
+    // Asked again once the engine is back, it is there as a whole, and once.
+    let mut engine = Wire::attach(&at_b, "e").await;
+    engine.opens("t").await;
+    let held = holds([user("hello"), assistant("so")]);
+    let (_, taken) = at_b.snapshot_by(&mut engine, request, held).await;
+    assert_eq!(taken.unwrap().message_count, 2);
+    assert_eq!(at_b.listed(pb::ListSessionsRequest::default()).await.len(), 1);
+}
+
+async fn a_replica_that_dies_in_passing_a_snapshot_on_costs_nothing(grounds: Grounds) {
+    let (a, mut b) = grounds.pair().await;
+    let at_a = a.client().await;
+    let at_b = b.client_of(&at_a).await;
+    let mut engine = Wire::attach(&at_a, "e").await;
+    engine.opens("t").await;
+    let request = pb::SnapshotFromEngineRequest {
+        request_id: "once".into(),
+        ..of_thread("t")
+    };
+    let dies = async {
+        let ask = engine.asked().await;
+        b.kill();
+        engine.answers(&ask, holds([user("hello")])).await;
+    };
+    let (_, answer) = tokio::join!(dies, at_b.snapshot_from_engine(request.clone()));
+    answer.unwrap_err();
+    // Whether the first was stored or called off, there is one session in the end.
+    let again = async {
+        let mut taking = std::pin::pin!(at_a.snapshot_from_engine(request));
+        loop {
+            tokio::select! {
+                taken = &mut taking => return taken,
+                ask = engine.asked() => engine.answers(&ask, holds([user("hello")])).await,
+            }
+        }
+    };
+    let taken = within("a snapshot", again).await.unwrap();
+    assert_eq!(taken.message_count, 1);
+    assert_eq!(at_a.listed(pb::ListSessionsRequest::default()).await.len(), 1);
 }

@@ -1,6 +1,7 @@
 //! A `sessiond` process under test: started, killed, stopped and started again on the same directory.
 
 use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Weak};
@@ -20,6 +21,8 @@ const LOG_LINES_SHOWN: usize = 60;
 pub(crate) struct Setup {
     /// What runs it: a command that executes the rest of its arguments.
     pub(crate) runner: Vec<String>,
+    /// Where it listens, when not on any port of loopback.
+    pub(crate) listen: Option<SocketAddr>,
     /// Where it keeps its data, when not in a folder of its own.
     pub(crate) data: Option<PathBuf>,
     /// The text of its configuration file, if it has one.
@@ -126,13 +129,14 @@ impl Server {
             }
             None => Command::new(program),
         };
+        let listen = self.setup.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path())
             .expect("a log file");
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", &listen.to_string(), "--data"])
             .arg(self.data())
             .arg("--ready-file")
             .arg(ready)

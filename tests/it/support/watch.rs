@@ -95,7 +95,8 @@ impl Client {
 }
 
 impl Reader {
-    fn new(stream: Streaming<pb::WatchSessionResponse>) -> Self {
+    /// One who has nothing yet.
+    pub(crate) fn new(stream: Streaming<pb::WatchSessionResponse>) -> Self {
         Self {
             stream,
             entries: Vec::new(),
@@ -140,6 +141,11 @@ impl Reader {
     pub(crate) async fn reconnect(&mut self, client: &Client, id: &str) {
         let stream = client.watch_session_or(id, Some(&self.cursor)).await;
         self.stream = stream.expect("it can be watched");
+    }
+
+    /// The same reader on another stream, which was asked for under its cursor.
+    pub(crate) fn over(self, stream: Streaming<pb::WatchSessionResponse>) -> Self {
+        Self { stream, ..self }
     }
 
     fn take(&mut self, told: pb::WatchSessionResponse) {

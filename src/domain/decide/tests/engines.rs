@@ -1,5 +1,6 @@
 //! Engines: epochs are given once, fence every writer, and say which turns were left behind.
 
+use super::replicas::join;
 use super::world::{World, adding, finishing, starting};
 use crate::domain::engine::Profile;
 use crate::domain::proposal::EngineCommand;
@@ -122,6 +123,34 @@ fn a_late_detach_leaves_the_new_attachment() {
         [],
         "it has left already"
     );
+}
+
+#[test]
+fn an_engine_of_a_replica_that_lives_is_detached_by_that_one_alone() {
+    let mut world = World::new();
+    let (a, b) = (join(&mut world, "a"), join(&mut world, "b"));
+    let attaching = f::to_engine(EngineCommand::Attach {
+        id: f::engine("e"),
+        profile: Box::new(Profile::default()),
+    });
+    let attached = |outcome| match outcome {
+        Outcome::Engine { epoch, before, .. } => (epoch, before),
+        other => panic!("not attached: {other:?}"),
+    };
+    let (_, before) = attached(world.done(&f::fenced(&b, attaching.clone())).outcome);
+    assert_eq!(before, None);
+    let (epoch, before) = attached(world.done(&f::fenced(&b, attaching.clone())).outcome);
+    assert_eq!(before, Some(b.clone()));
+    // Whoever looked before this replica joined takes its engines for left behind.
+    assert_eq!(world.done(&f::fenced(&a, detaching("e", epoch))).effects, []);
+    assert_eq!(world.done(&detaching("e", epoch)).effects, []);
+    world.replicas.remove(&b.replica);
+    world.done(&f::fenced(&a, detaching("e", epoch)));
+    assert!(!world.engines[&f::engine("e")].is_attached());
+    let (epoch, before) = attached(world.done(&f::fenced(&a, attaching)).outcome);
+    assert_eq!(before, None, "it had left");
+    world.done(&f::fenced(&a, detaching("e", epoch)));
+    assert!(!world.engines[&f::engine("e")].is_attached());
 }
 
 #[test]

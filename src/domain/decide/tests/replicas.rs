@@ -107,13 +107,29 @@ fn a_process_that_starts_takes_the_name_and_one_that_lost_it_does_not() {
     let old = join(&mut world, "a");
     let new = join(&mut world, "a");
     assert_eq!(world.refused(&attaching(&old)), fenced(&old));
-    let back = joining("a", Some(LIFE), Over::TheDead);
+    let back = joining("a", Some(LIFE), Over::Own(old.clone()));
     let replica = f::replica("a");
     assert_eq!(world.refused(&back), Refusal::ReplicaTaken { replica });
     world.done(&attaching(&new));
     assert_eq!(world.done(&leaving(&old)).effects, [], "it has no say any more");
     pass(&mut world, LIFE);
     world.done(&back);
+}
+
+#[test]
+fn a_process_that_gave_itself_up_takes_its_own_place() {
+    let mut world = World::new();
+    let first = join(&mut world, "a");
+    // No renewal was answered: it lives in the store, and nowhere else.
+    let again = joining("a", Some(LIFE), Over::Own(first.clone()));
+    world.done(&again);
+    assert_eq!(world.refused(&attaching(&first)), fenced(&first));
+    let replica = f::replica("a");
+    assert_eq!(
+        world.refused(&again),
+        Refusal::ReplicaTaken { replica },
+        "another one of its name lives by now"
+    );
 }
 
 #[test]

@@ -154,7 +154,10 @@ async fn a_server_that_encrypts_is_trusted_as_sslmode_says() {
         missing.contains("certificate") && missing.contains("none.pem"),
         "{missing}"
     );
-    // The store itself, and the request that cancels a statement.
+    let empty = format!("sslmode=verify-full&{}", root("server.key"));
+    let empty = is_encrypted(NAME, &empty).await.expect_err("no certificate");
+    assert!(empty.contains("no certificate in PEM"), "{empty}");
+    // The store itself.
     let url = server.url("sessiond", NAME, &full);
     let store = Postgres::open(&url, &Options::default())
         .await

@@ -21,14 +21,13 @@ impl Script {
         let fence = self.any_fence(memory).await;
         let id = f::replica(&self.dice.name(&format!("{}-r", self.ns), REPLICAS));
         Command::Replica(match (self.dice.below(8), fence) {
-            (0..3, _) | (_, None) => ReplicaCommand::Join {
+            (0..3, own) | (_, own @ None) => ReplicaCommand::Join {
                 id,
                 address: self.words(),
                 life: if self.dice.one_in(6) { None } else { Some(LIFE) },
-                over: if self.dice.one_in(2) {
-                    Over::Anyone
-                } else {
-                    Over::TheDead
+                over: match own.filter(|_| self.dice.one_in(2)) {
+                    Some(own) => Over::Own(own),
+                    None => Over::Anyone,
                 },
             },
             (3..6, Some(fence)) => ReplicaCommand::Renew { fence, life: LIFE },
