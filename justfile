@@ -56,12 +56,13 @@ stubs:
         $(find proto -name '*.proto' | sort)
 
 # The long runs: every conversation of FILE as a thread and through engines, in Rust and in Python; then a hundred rounds
-# of kill -9, and a storm of 64 engines.
+# of kill -9, a storm of 64 engines, and an hour of three replicas over PostgreSQL while they die and are cut off.
 soak FILE: stubs
     cargo run --locked --release --example soak -- {{ quote(FILE) }}
     scripts/python-smoke {{ quote(FILE) }}
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it crash -- --nocapture
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it storm -- --nocapture
+    SESSIOND_MINUTES=60 cargo test --locked --release --test it cluster::faults -- --nocapture
     cargo bench --locked --bench wire -- watch library
 
 # Measure the server over the wire.

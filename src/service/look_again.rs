@@ -73,3 +73,57 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
+
+    use super::LOOKS_MAX;
+    use crate::domain::fixture as f;
+    use crate::domain::session::Draft;
+    use crate::service::engines::call;
+    use crate::service::played::service;
+    use crate::store::Observer as _;
+    use crate::store::memory::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_missed_is_found_without_waiting_for_a_tick() {
+        let memory = Arc::new(Memory::shared());
+        let (writer, _drain) = service(&memory);
+        let (reader, _drain) = service(&Arc::new(memory.beside()));
+        let ns = f::namespace();
+        let mut watches = Vec::new();
+        for name in 0..LOOKS_MAX + 100 {
+            let id = f::session(&format!("s{name}"));
+            writer
+                .create_session(call(&ns), Some(id.clone()), Draft::default())
+                .await
+                .unwrap();
+            let mut watch = reader.watch_session(&ns, &id, None).await.unwrap();
+            watch.next().await.unwrap().unwrap();
+            watches.push((id, watch));
+        }
+        for (id, _) in &watches {
+            let entries = vec![f::user("m", "hello")];
+            writer
+                .append_entries(call(&ns), id.clone(), entries, None)
+                .await
+                .unwrap();
+        }
+        // The clock does not tick here.
+        let looking = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.look_again().await }
+        });
+        reader.live.telling.missed();
+        for (_, watch) in &mut watches {
+            let change = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
+            let change = change.expect("it is heard").unwrap().unwrap();
+            assert_eq!(change.entries.len(), 1);
+        }
+        looking.abort();
+    }
+}

@@ -28,6 +28,7 @@ mod history;
 mod hosts;
 mod replica;
 mod resumes;
+mod savers;
 mod snapshots;
 mod watches;
 mod workload;

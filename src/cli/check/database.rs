@@ -63,7 +63,8 @@ async fn server(
     let name = config.cluster.name.as_deref();
     let others = others.iter().filter(|other| Some(other.as_str()) != name).count() as u64;
     let text = format!(
-        "a replica has {own} connections with store.readers, and the database lets this user have {}",
+        "a replica has up to {own} connections (store.lanes, store.readers and {CONNECTIONS_BESIDE}), and the database \
+         lets this user have {}",
         server.connections_max
     );
     if room == 0 {

@@ -134,5 +134,5 @@ async fn nothing_is_lost_doubled_or_torn_whatever_befalls_the_fleet() {
         fleet.end().await;
     };
     // Clients call by async closures, whose futures stay on one thread.
-    LocalSet::new().run_until(all).await;
+    LocalSet::new().run_until(Box::pin(all)).await;
 }

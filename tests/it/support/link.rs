@@ -82,10 +82,7 @@ async fn pass_on(near: TcpStream, target: SocketAddr, mut is_cut: watch::Receive
 /// Copies one direction until its end, or until the other side takes no more.
 async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_cut: watch::Receiver<bool>) {
     let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let Ok(bytes @ 1..) = from.read(&mut piece).await else {
-            break;
-        };
+    while let Ok(bytes @ 1..) = from.read(&mut piece).await {
         whole(&mut is_cut).await;
         if to.write_all(&piece[..bytes]).await.is_err() {
             return;
