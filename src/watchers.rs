@@ -1,9 +1,11 @@
 //! Who watches what. A change moves a channel that carries the newest state; whoever is slow sees several changes as
 //! one, never an older one, and nothing waits for him.
 //!
-//! Whoever commits tells what changed, in the order of the commits. A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads, and
-//! what he read is there for those who come after him. Of a session the channel carries the last entries too, so that
-//! whoever keeps up never touches the store.
+//! Whoever commits tells what changed, in the order of the commits. Where others commit as well, what they did is read
+//! and told, and what was read may be ahead of a commit that is told after it: what is older than what is known is no news.
+//! A channel is there only while somebody listens. The truth is in the store: a watcher first listens, then reads, and what
+//! he read is there for those who come after him. Of a session the channel carries the last entries too, so that whoever
+//! keeps up never touches the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,10 @@ impl Watchers {
     /// Tells who listens that a resume has changed. After its end nothing comes.
     pub fn tell_resume(&self, resume: &Arc<Resume>) {
         self.resumes.tell(&resume.namespace, &resume.id, |known| {
+            let has_ended = known.as_ref().is_some_and(|known| known.state.is_end());
+            if has_ended && !resume.state.is_end() {
+                return false;
+            }
             *known = Some(resume.clone());
             true
         });
@@ -95,12 +101,18 @@ impl Watchers {
     /// logs.
     pub fn tell_session(&self, session: &Arc<Session>, appended: &[Arc<[Entry]>]) {
         self.sessions.tell(&session.namespace, &session.id, |known| {
-            let tail = known.take().map(|known| known.tail).unwrap_or_default();
+            let (stands, tail) = match known.take() {
+                Some(SessionNews { session, tail }) => (session, tail),
+                None => (None, Tail::default()),
+            };
+            let tail = appended.iter().fold(tail, |tail, entries| tail.with(entries));
+            let newer = stands.filter(|stands| session.is_older_than(stands));
+            let is_news = newer.is_none();
             *known = Some(SessionNews {
-                session: Some(session.clone()),
-                tail: appended.iter().fold(tail, |tail, entries| tail.with(entries)),
+                session: newer.or_else(|| Some(session.clone())),
+                tail,
             });
-            true
+            is_news
         });
     }
 
@@ -134,6 +146,11 @@ impl Watchers {
     /// Tells who listens that a thread has changed.
     pub fn tell_thread(&self, thread: &Arc<Thread>) {
         self.threads.tell(&thread.namespace, &thread.id, |known| {
+            let stands = known.as_ref().and_then(Option::as_ref);
+            if stands.is_some_and(|stands| stands.journal == thread.journal && stands.change > thread.change)
+            {
+                return false;
+            }
             *known = Some(Some(thread.clone()));
             true
         });

@@ -418,7 +418,10 @@ impl Facts {
         self.references.clear();
         self.past_heads.clear();
         self.originals.clear();
-        self.clock = None;
+        // Of a later moment the clock is told with the next answer about a replica alone: so each is asked for again.
+        if self.clock.take().is_some() {
+            self.replicas.clear();
+        }
         self.pending = Pending::default();
     }
 

@@ -186,6 +186,11 @@ impl Session {
         origin.or(self.profile.parent.as_ref())
     }
 
+    /// Whether this is an earlier state of the same session. One that was removed and made anew is another.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        self.profile.create_time == other.profile.create_time && self.generation < other.generation
+    }
+
     /// Bytes of its texts: what a page counts.
     pub fn text_bytes(&self) -> usize {
         let Profile {

@@ -1,12 +1,13 @@
 //! The store for many replicas: tables in a PostgreSQL database.
 //!
-//! It answers the same needs and applies the same effects as every other backend. A few *lanes* write: each takes what
-//! has piled up, decides it on what it reads under the locks that `postgres/keys.rs` describes, and stores it in one transaction.
-//! A pool of connections reads. Nothing is kept in memory from one transaction to the next, so that any number of
-//! replicas may write to one database.
+//! It answers the same needs and applies the same effects as every other backend. A few *lanes* write: each
+//! takes what has piled up, decides it on what it reads under the locks that `postgres/keys.rs` describes, and
+//! stores it in one transaction. Leases have a lane of their own. A pool of connections reads. Nothing is kept in
+//! memory from one transaction to the next, so that any number of replicas may write to one database.
 //!
-//! A commit that fails says that it is not known whether it was stored; the lane then connects anew and takes nothing
-//! meanwhile. What was acknowledged is on the database's disk: `synchronous_commit` is on, whatever the server says.
+//! A commit that fails says that it is not known whether it was stored; the lane then connects anew and takes
+//! nothing meanwhile. What was acknowledged is on the database's disk: `synchronous_commit` is on, whatever the
+//! server says.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, watch};
-use uuid::Uuid;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use crate::domain::entry::EntryMeta;
 use crate::domain::fork::Count;
@@ -80,6 +83,9 @@ use tls::Connector;
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a store that closes tells others of its last commits.
+const TELLS_FOR: Duration = Duration::from_secs(2);
+
 /// Sessions and threads in a PostgreSQL database.
 #[derive(Debug)]
 pub struct Postgres {
@@ -88,6 +94,8 @@ pub struct Postgres {
     index: Index,
     observers: Arc<Observers>,
     ended: Mutex<mpsc::Receiver<Infallible>>,
+    shared: Arc<Shared>,
+    telling: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What every lane holds while it runs.
@@ -107,11 +115,8 @@ impl Postgres {
         open::prepared(&mut client, options.migrate).await?;
         moving::check_whole(&client).await?;
         let failed = |error| OpenError::of(fault::failed("reading the store's identity")(error));
-        let row = client
-            .query_one("SELECT uuid_send(identity) FROM store", &[])
-            .await
-            .map_err(failed)?;
-        let identity = Uuid::from_slice(row.get(0)).unwrap_or_default();
+        let row = client.query_one(open::IDENTITY, &[]).await.map_err(failed)?;
+        let identity = open::identity(&row);
         drop(client);
 
         let observers = Arc::<Observers>::default();
@@ -129,7 +134,8 @@ impl Postgres {
             news,
         });
         let mut conns = Vec::new();
-        for _ in 0..options.lanes.max(1) {
+        // One more for leases.
+        for _ in 0..=options.lanes.max(1) {
             let conn = Conn::connect(url, &connector, &shared.settings).await;
             conns.push(conn.map_err(OpenError::of)?);
         }
@@ -137,13 +143,15 @@ impl Postgres {
         let lanes = Lanes::start(conns, &shared, &alive);
         let pool = Pool::new(url.clone(), connector, options.reading(), options.readers);
         let pool = Arc::new(pool);
-        tokio::spawn(untold.run(shared.clone(), pool.clone()));
+        let telling = tokio::spawn(untold.run(shared.clone(), pool.clone()));
         Ok(Self {
             lanes,
-            index: Index::new(shared, pool.clone()),
+            index: Index::new(shared.clone(), pool.clone()),
             pool,
             observers,
             ended: Mutex::new(ended),
+            shared,
+            telling: Mutex::new(Some(telling)),
         })
     }
 
@@ -162,7 +170,7 @@ impl Postgres {
 macro_rules! one {
     ($store:expr, $operation:literal, $read:path $(, $value:expr)*) => {{
         let reading = $store.pool.one($operation).await?;
-        let read = $read(&reading $(, $value)*).await;
+        let read = $read(&reading $(, $value)*).instrument(reading.span()).await;
         reading.end(read).await
     }};
 }
@@ -171,7 +179,7 @@ macro_rules! one {
 macro_rules! state {
     ($store:expr, $operation:literal, $read:path $(, $value:expr)*) => {{
         let reading = $store.pool.state($operation).await?;
-        let read = $read(&reading $(, $value)*).await;
+        let read = $read(&reading $(, $value)*).instrument(reading.span()).await;
         reading.end(read).await
     }};
 }
@@ -458,9 +466,14 @@ impl Store for Postgres {
 
     async fn close(&self) {
         self.index.close().await;
-        self.pool.close();
         self.lanes.close();
         // Nothing is ever sent: it ends when the last lane has dropped its end.
         let _ = self.ended.lock().await.recv().await;
+        self.shared.news.close();
+        if let Some(telling) = self.telling.lock().await.take() {
+            // What is not told by then others find by themselves.
+            let _ = timeout(TELLS_FOR, telling).await;
+        }
+        self.pool.close();
     }
 }

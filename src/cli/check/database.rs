@@ -6,8 +6,8 @@ use crate::store::postgres::{Look, Options, Schema, Url};
 
 const KEY: &str = "store.url";
 
-/// Connections of a replica beside those that write and those that read: it listens, and keeps the search index.
-const CONNECTIONS_BESIDE: u64 = 2;
+/// Connections of a replica beside those that write and those that read: for leases, to listen, for the search index.
+const CONNECTIONS_BESIDE: u64 = 3;
 
 /// Replicas that every database should have room for.
 const REPLICAS_MIN: u64 = 3;

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::limits::{PAST_HEAD_LIFE, STAGING_LIFE};
 use crate::domain::path::PARTS_SOFT_MAX;
-use crate::domain::session::Draft;
-use crate::domain::{Cursor, Limits, Refusal, Seq, SessionId, Time, fixture as f};
+use crate::domain::session::{Draft, Profile};
+use crate::domain::{Cursor, Limits, LogId, Refusal, Seq, Session, SessionId, Time, fixture as f, proposal};
 use crate::service::history::{Rewind, To};
 use crate::service::{Call, Clock, Error, Service, StoreError, TimeOrderedIds};
+use crate::store::conformance::desk::starting;
 use crate::store::memory::Memory;
 use crate::upkeep::Upkeep;
 
@@ -191,4 +192,62 @@ async fn what_upkeep_copies_is_not_read_twice() {
     let mut again = desk.watch(Some(cursor)).await.unwrap();
     let change = again.next().await.unwrap().unwrap();
     assert_eq!((change.rewound_to, change.entries.len()), (None, 1));
+}
+
+/// What another replica has committed may be read, and told, before a commit of this one that was made earlier.
+#[tokio::test]
+async fn what_is_told_late_takes_nobody_back() {
+    let desk = desk().await;
+    let (service, ns) = (&desk.service, f::namespace());
+    let session = async || service.store.session(&ns, &desk.id).await.unwrap().unwrap();
+    let mut changes = desk.watch(None).await.unwrap();
+    desk.say("a").await;
+    let older = session().await;
+    desk.say("b").await;
+    while changes.next().await.unwrap().unwrap().cursor.seq < Seq(2) {}
+    let watchers = &service.live.watchers;
+    watchers.tell_session(&older, &[]);
+    assert_eq!(
+        watchers.session(&ns, &desk.id).known().unwrap().session,
+        Some(session().await)
+    );
+    desk.say("c").await;
+    let change = changes.next().await.unwrap().unwrap();
+    let entries: Vec<_> = change.entries.iter().map(|entry| entry.meta.seq).collect();
+    assert_eq!((change.rewound_to, entries), (None, vec![Seq(3)]));
+    // One that was made anew under the name of one that is gone begins at its first generation.
+    let profile = Profile {
+        create_time: Time(older.profile.create_time.0 + 1),
+        ..Profile::clone(&older.profile)
+    };
+    let anew = Arc::new(Session {
+        profile: Arc::new(profile),
+        ..Session::clone(&older)
+    });
+    watchers.tell_session(&anew, &[]);
+    let known = watchers.session(&ns, &desk.id).known();
+    assert_eq!(known.unwrap().session, Some(anew));
+}
+
+#[tokio::test]
+async fn a_thread_that_is_told_late_is_no_news() {
+    let desk = desk().await;
+    let (store, ns, id) = (&desk.service.store, f::namespace(), f::thread("t"));
+    let thread = async || store.thread(&ns, &id).await.unwrap().unwrap();
+    let now = desk.clock.now();
+    let create = proposal::ThreadCommand::Create {
+        id: id.clone(),
+        journal: LogId(uuid::Uuid::from_u128(77)),
+        draft: Box::default(),
+        epoch: None,
+    };
+    store.commit(f::to_thread(create), now).await.unwrap();
+    let older = thread().await;
+    store.commit(starting("t", "u"), now).await.unwrap();
+    let newer = thread().await;
+    let watchers = &desk.service.live.watchers;
+    let ear = watchers.thread(&ns, &id);
+    watchers.tell_thread(&newer);
+    watchers.tell_thread(&older);
+    assert_eq!(ear.known(), Some(Some(newer)));
 }

@@ -46,6 +46,16 @@ impl Desk {
         }
     }
 
+    /// Another desk, at another store over the same rows.
+    pub(crate) fn beside(&self, store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            ns: self.ns.clone(),
+            clock: AtomicI64::new(self.now().0),
+            names: AtomicU64::new(self.names.load(Ordering::Relaxed) + 1_000_000),
+        }
+    }
+
     /// The same after a restart of the store.
     pub(crate) async fn restarted(self, backend: &impl Backend) -> Self {
         let Self {

@@ -9,9 +9,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
+use tokio_util::sync::CancellationToken;
 
 use super::fault::{Fault, Said, failed};
 use super::tls::Connector;
@@ -54,6 +57,8 @@ const STATEMENTS: [&[&str]; 14] = [
 /// A connection.
 pub(super) struct Conn {
     client: Client,
+    /// It is cancelled when the connection is no more.
+    ended: CancellationToken,
     prepared: HashMap<&'static str, Statement>,
 }
 
@@ -73,8 +78,10 @@ impl Conn {
 
     /// Connects; nothing is prepared.
     pub(super) async fn bare(url: &Url, connector: &Connector) -> Result<Self, Fault> {
+        let (client, ended) = connected(url, connector).await?;
         Ok(Self {
-            client: connected(url, connector).await?,
+            client,
+            ended,
             prepared: HashMap::new(),
         })
     }
@@ -153,7 +160,12 @@ impl Conn {
 
     /// Whether it is no more.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.ended.is_cancelled() || self.client.is_closed()
+    }
+
+    /// Waits until it is no more.
+    pub(super) async fn closed(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Ends the statement that runs, and the connection. A request to cancel may overtake the statement, and finds nothing
@@ -183,38 +195,86 @@ impl Conn {
 }
 
 /// A connection as the driver has it; what it receives is read by a task that ends with it.
-pub(super) async fn connected(url: &Url, connector: &Connector) -> Result<Client, Fault> {
-    let operation = "connecting to PostgreSQL";
-    let connecting = connector.connect(url);
+pub(super) async fn connected(
+    url: &Url,
+    connector: &Connector,
+) -> Result<(Client, CancellationToken), Fault> {
+    in_time(connector.connect(url)).await
+}
+
+/// What connects, in the time that it may take altogether.
+pub(super) async fn in_time<T>(connecting: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let connected = timeout(super::CONNECT_TIMEOUT, connecting).await;
     connected.map_err(|_| Fault::Database {
-        operation,
+        operation: "connecting to PostgreSQL",
         said: Said::of("the time was up"),
     })?
 }
 
-/// Waits for all, each polled for the first time after those before it.
+/// Waits for all, each polled for the first time after those before it; after that each is polled when it is woken alone.
 pub(super) async fn in_order<T>(asking: Vec<Asking<'_, T>>) -> Vec<T> {
-    let mut asking: Vec<(Asking<'_, T>, Option<T>)> = asking.into_iter().map(|asked| (asked, None)).collect();
-    poll_fn(move |context| {
-        let mut waits = false;
-        for (asked, answer) in &mut asking {
-            if answer.is_none() {
-                match asked.as_mut().poll(context) {
-                    Poll::Ready(ready) => *answer = Some(ready),
-                    Poll::Pending => waits = true,
-                }
+    let mut answers: Vec<Option<T>> = Vec::with_capacity(asking.len());
+    let mut waiting = FuturesUnordered::new();
+    for (at, mut asked) in asking.into_iter().enumerate() {
+        let first = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(answer) => answers.push(Some(answer)),
+            Poll::Pending => {
+                answers.push(None);
+                waiting.push(asked.map(move |answer| (at, answer)));
             }
         }
-        if waits {
-            return Poll::Pending;
+    }
+    while let Some((at, answer)) = waiting.next().await {
+        answers[at] = Some(answer);
+    }
+    answers.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_goes_out_in_order_and_is_looked_at_when_it_is_answered() {
+        const ALL: usize = 2_000;
+        let (polls, begun) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..ALL).map(|_| oneshot::channel::<usize>()).unzip();
+        let asking = receivers.into_iter().enumerate().map(|(at, mut receiver)| {
+            let (polls, begun) = (&polls, &begun);
+            let mut is_new = true;
+            let asked = poll_fn(move |context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                if std::mem::take(&mut is_new) {
+                    begun.lock().expect("no panic").push(at);
+                }
+                receiver.poll_unpin(context)
+            });
+            Box::pin(asked) as Asking<'_, _>
+        });
+        let mut all = Box::pin(in_order(asking.collect()));
+        assert!((&mut all).now_or_never().is_none());
+        assert!(begun.lock().expect("no panic").iter().copied().eq(0..ALL));
+        for (at, sender) in senders.into_iter().enumerate() {
+            sender.send(at).expect("it is waited for");
+            // Whoever has an answer wakes the whole.
+            let done = (&mut all).now_or_never();
+            assert_eq!(done.is_some(), at == ALL - 1);
+            if let Some(answers) = done {
+                assert!(
+                    answers
+                        .into_iter()
+                        .map(|answer: Result<_, oneshot::error::RecvError>| answer.expect("sent"))
+                        .eq(0..ALL)
+                );
+            }
         }
-        Poll::Ready(
-            asking
-                .iter_mut()
-                .filter_map(|(_, answer)| answer.take())
-                .collect(),
-        )
-    })
-    .await
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls <= 4 * ALL, "{polls} polls");
+    }
 }

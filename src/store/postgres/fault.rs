@@ -56,6 +56,18 @@ impl Said {
     pub(super) fn is(&self, code: &SqlState) -> bool {
         self.code.as_ref() == Some(code)
     }
+
+    /// Whether it says that the connection is good for nothing more.
+    pub(super) fn is_of_connection(&self) -> bool {
+        let of_connection = [
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::INVALID_SQL_STATEMENT_NAME,
+            SqlState::FEATURE_NOT_SUPPORTED,
+        ];
+        // Of class 57 those that a server's operator brings about; a statement that was cancelled is not.
+        let is_ending = |code: &SqlState| code.code().starts_with("57P");
+        of_connection.iter().any(|code| self.is(code)) || self.code.as_ref().is_some_and(is_ending)
+    }
 }
 
 impl From<tokio_postgres::Error> for Said {
@@ -107,6 +119,15 @@ impl Fault {
         }
     }
 
+    /// Whether the connection is good for nothing more, though it may still be open: the server has become one that only
+    /// reads, is going away, or does not know what was prepared.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Database { said, .. } => said.is_of_connection(),
+            Self::Damaged { .. } => false,
+        }
+    }
+
     /// Whether a statement took longer than it may.
     pub(super) fn is_out_of_time(&self) -> bool {
         match self {
@@ -152,5 +173,27 @@ pub(super) fn failed(operation: &'static str) -> impl Fn(tokio_postgres::Error) 
     move |error| Fault::Database {
         operation,
         said: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_to_a_server_that_only_reads_is_good_for_nothing() {
+        let is_of_connection = |code: &str| {
+            let said = Said {
+                code: Some(SqlState::from_code(code)),
+                text: String::new(),
+            };
+            said.is_of_connection()
+        };
+        for code in ["25006", "26000", "0A000", "57P01", "57P03", "57P05"] {
+            assert!(is_of_connection(code), "{code}");
+        }
+        for code in ["57014", "40001", "55P03", "23505"] {
+            assert!(!is_of_connection(code), "{code}");
+        }
     }
 }

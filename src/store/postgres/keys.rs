@@ -47,6 +47,7 @@
 //!
 //! A deletion may have ten thousand members, and the database room for fewer locks. So every transaction that holds a
 //! key of a namespace holds the namespace as well, shared; one that needs very many keys of it holds it alone instead.
+//! Logs are of no namespace: in the same way whoever holds the key of one holds that of all logs, shared or alone.
 
 use std::collections::BTreeSet;
 
@@ -58,15 +59,15 @@ use super::conn::Conn;
 use super::fault::Fault;
 use crate::domain::facts::Answer;
 use crate::domain::proposal::EngineCommand;
-use crate::domain::{Command, Effect, Namespace, Need, Proposal, ResumeId, SessionId, ThreadId};
+use crate::domain::{Command, Effect, LogId, Namespace, Need, Proposal, ResumeId, SessionId, ThreadId};
 
 pub(super) const STATEMENTS: &[&str] = &[WAIT, TRY];
 
-/// Keys of one namespace that are taken one by one; with more the namespace is taken as a whole.
-const MEMBERS_MAX: usize = 500;
+/// Keys of one namespace, or of logs, that a proposal takes one by one; with more they are taken as a whole.
+pub(super) const MEMBERS_MAX: usize = 500;
 
 /// What a store's keys begin with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Salt(u64);
 
 /// A key. They are ordered by their kind first.
@@ -75,7 +76,7 @@ pub(super) struct Key {
     kind: Kind,
     hash: i64,
     hold: Hold,
-    /// The hash of the namespace it is in; 0 where it is in none.
+    /// The hash of the key of all among which it is, the namespace or all logs; 0 where there is none.
     within: i64,
 }
 
@@ -98,6 +99,7 @@ enum Kind {
     Epoch,
     Engine,
     Replica,
+    Logs,
     Log,
 }
 
@@ -105,6 +107,30 @@ impl Key {
     /// Its hash, if it is held alone.
     pub(super) fn alone(&self) -> Option<i64> {
         (self.hold == Hold::Alone).then_some(self.hash)
+    }
+
+    /// The key of all among which it is, held alone.
+    fn whole(&self) -> Option<Self> {
+        let kind = match self.kind {
+            Kind::Log => Kind::Logs,
+            Kind::Namespace
+            | Kind::Receipt
+            | Kind::Thread
+            | Kind::Session
+            | Kind::Source
+            | Kind::Title
+            | Kind::Resume
+            | Kind::Epoch
+            | Kind::Engine
+            | Kind::Replica
+            | Kind::Logs => Kind::Namespace,
+        };
+        (self.within != 0).then_some(Self {
+            kind,
+            hash: self.within,
+            hold: Hold::Alone,
+            within: 0,
+        })
     }
 }
 
@@ -154,7 +180,7 @@ impl Salt {
             // Those of a session or thread whose key is held.
             Need::Entries(..) | Need::Turn(..) | Need::Items(..) => {}
             Need::Log(id) | Need::References(id) | Need::Originals(id) => {
-                keys.insert(self.key(Kind::Log, alone, &[id.0.as_bytes()]));
+                self.of_log(*id, keys);
             }
             Need::Thread(ns, id) => self.named(Kind::Thread, alone, ns, id.as_str(), keys),
             Need::Epoch(ns) => self.named(Kind::Epoch, alone, ns, "", keys),
@@ -214,7 +240,7 @@ impl Salt {
     pub(super) fn of_effect(self, effect: &Effect, keys: &mut BTreeSet<Key>) {
         match effect {
             Effect::Loosen(id, _) | Effect::Fasten(id) => {
-                keys.insert(self.of_log(*id));
+                self.of_log(*id, keys);
             }
             Effect::DropPastHeads {
                 namespace, session, ..
@@ -272,9 +298,14 @@ impl Salt {
         xxh3_64_with_seed(b"search index", self.0).cast_signed()
     }
 
-    /// The key of a log.
-    pub(super) fn of_log(self, id: crate::domain::LogId) -> Key {
-        self.key(Kind::Log, Hold::Alone, &[id.0.as_bytes()])
+    /// Adds the keys of a log.
+    pub(super) fn of_log(self, id: LogId, keys: &mut BTreeSet<Key>) {
+        let whole = self.key(Kind::Logs, Hold::Shared, &[]);
+        keys.insert(Key {
+            within: whole.hash,
+            ..self.key(Kind::Log, Hold::Alone, &[id.0.as_bytes()])
+        });
+        keys.insert(whole);
     }
 }
 
@@ -309,19 +340,14 @@ impl Held {
         keys.iter().all(|key| self.has(key))
     }
 
-    /// Those that are not; where they are very many of one namespace, the namespace.
+    /// Those of one proposal that are not; where they are very many of one namespace, the namespace, and so with logs.
     pub(super) fn lacks(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
         let mut lacking: BTreeSet<Key> = keys.iter().filter(|key| !self.has(key)).copied().collect();
-        let namespaces: BTreeSet<i64> = lacking.iter().map(|key| key.within).collect();
-        for namespace in namespaces.into_iter().filter(|hash| *hash != 0) {
-            if lacking.iter().filter(|key| key.within == namespace).count() > MEMBERS_MAX {
-                lacking.retain(|key| key.within != namespace);
-                lacking.insert(Key {
-                    kind: Kind::Namespace,
-                    hash: namespace,
-                    hold: Hold::Alone,
-                    within: 0,
-                });
+        let wholes: BTreeSet<Key> = lacking.iter().filter_map(Key::whole).collect();
+        for whole in wholes {
+            if lacking.iter().filter(|key| key.within == whole.hash).count() > MEMBERS_MAX {
+                lacking.retain(|key| key.within != whole.hash);
+                lacking.insert(whole);
             }
         }
         lacking
@@ -337,13 +363,8 @@ impl Held {
             hold: Hold::Alone,
             ..*key
         };
-        let whole = Key {
-            kind: Kind::Namespace,
-            hash: key.within,
-            hold: Hold::Alone,
-            within: 0,
-        };
-        self.keys.contains(&alone) || self.keys.contains(key) || self.keys.contains(&whole)
+        let has_whole = key.whole().is_some_and(|whole| self.keys.contains(&whole));
+        self.keys.contains(&alone) || self.keys.contains(key) || has_whole
     }
 }
 
@@ -377,26 +398,87 @@ pub(super) async fn wait(conn: &Conn, keys: &BTreeSet<Key>) -> Result<(), Fault>
 }
 
 const TRY: &str = "SELECT CASE WHEN shared THEN pg_try_advisory_xact_lock_shared(key) \
-        ELSE pg_try_advisory_xact_lock(key) END, key \
+        ELSE pg_try_advisory_xact_lock(key) END, key, shared \
     FROM unnest($1::bigint[], $2::boolean[]) AS k (key, shared)";
 
-/// Takes those keys that nobody else has.
+/// Takes those keys that nobody else has. One that is wanted both ways is tried both ways: who wants it alone must not
+/// take it from those who would share it.
 pub(super) async fn take(conn: &Conn, keys: &BTreeSet<Key>) -> Result<BTreeSet<Key>, Fault> {
     if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let (hashes, shared) = wanted(keys);
+    let shared = |key: &Key| key.hold == Hold::Shared;
+    let (hashes, shared): (Vec<i64>, Vec<bool>) = keys.iter().map(|key| (key.hash, shared(key))).unzip();
     let rows = conn.rows("taking keys", TRY, &[&hashes, &shared]).await?;
     let mut taken = BTreeSet::new();
     for row in &rows {
         let columns = Columns(row);
         if columns.flag(0) == Ok(true) {
-            taken.extend(columns.integer(1).ok());
+            taken.extend(columns.integer(1).ok().zip(columns.flag(2).ok()));
         }
     }
     Ok(keys
         .iter()
-        .filter(|key| taken.contains(&key.hash))
+        .filter(|key| taken.contains(&(key.hash, key.hold == Hold::Shared)))
         .copied()
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: Salt = Salt(7);
+
+    fn sessions(count: usize) -> BTreeSet<Key> {
+        let ns = Namespace::parse("team").expect("valid");
+        let mut keys = BTreeSet::new();
+        for at in 0..count {
+            SALT.named(Kind::Session, Hold::Alone, &ns, &at.to_string(), &mut keys);
+        }
+        keys
+    }
+
+    fn logs(count: u128) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
+        (0..count).for_each(|at| SALT.of_log(LogId(Uuid::from_u128(at)), &mut keys));
+        keys
+    }
+
+    #[test]
+    fn very_many_keys_are_taken_as_one() {
+        let all = |lacking: &BTreeSet<Key>| {
+            let kinds = lacking.iter().map(|key| (key.kind, key.hold));
+            kinds.collect::<BTreeSet<_>>()
+        };
+        let mut held = Held::default();
+        let few = held.lacks(&sessions(MEMBERS_MAX));
+        assert_eq!(few.len(), MEMBERS_MAX + 1, "each of them, and the namespace");
+        let (many, many_logs) = (sessions(MEMBERS_MAX + 1), logs(10_000));
+        let both: BTreeSet<Key> = many.union(&many_logs).copied().collect();
+        let lacking = held.lacks(&both);
+        let alone = Hold::Alone;
+        let shared = Hold::Shared;
+        assert_eq!(
+            all(&lacking),
+            BTreeSet::from([
+                (Kind::Namespace, alone),
+                (Kind::Namespace, shared),
+                (Kind::Logs, alone),
+                (Kind::Logs, shared)
+            ])
+        );
+        held.extend(lacking);
+        assert!(held.has_all(&both) && held.has_all(&logs(20_000)));
+        assert!(held.lacks(&sessions(2 * MEMBERS_MAX)).is_empty());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_locked_once() {
+        let mut keys = sessions(2);
+        keys.extend(keys.clone().iter().filter_map(Key::whole));
+        let (hashes, shared) = wanted(&keys);
+        assert_eq!(hashes.len(), 3);
+        assert_eq!(shared, [false; 3]);
+    }
 }

@@ -2,20 +2,24 @@
 //! calls on one session meet in one batch.
 //!
 //! A lane takes what has piled up, and decides and stores it in one transaction (see [`transaction`]). What cannot have
-//! its keys now is the first of the next batch, where it waits for them. A batch that the database refuses is tried
-//! again, each proposal alone, so that none fails for another. Nothing is kept from one batch to the next: another
-//! replica may have written.
+//! its keys now is the first of the next batch, where it waits for them; if it has waited in vain, a batch in which nobody
+//! waits comes next. A batch that the database refuses is tried again, each proposal alone, so that none fails for another.
+//! One whose connection was lost before its commit begins again, once, on another. Nothing is kept from one batch to the
+//! next: another replica may have written.
 //!
 //! A proposal whose caller has left before its batch begins is dropped. The statements of a batch may take as long as the
 //! most patient of its callers waits: one who is hasty ends nothing for the others.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
+use tracing::Instrument as _;
 
 use super::conn::Conn;
 use super::fault::{Fault, Said};
@@ -31,11 +35,15 @@ use crate::store::batch::weight;
 use crate::store::deadline::deadline;
 use crate::store::{Committed, Error, Observers};
 
-mod choice;
+mod name;
+mod patience;
+pub(super) mod recovery;
 mod transaction;
 
-use choice::lane_of;
-use transaction::{Stop, Stored};
+use name::{lane_of, name_of};
+use patience::patience;
+use recovery::closed;
+use transaction::{First, Stop, Stored};
 
 /// Proposals that wait for a lane before more wait in line.
 const QUEUE_MAX: usize = 1_024;
@@ -49,18 +57,14 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often a transaction is tried again that the database has taken back, or that learned of further keys.
 const RETRIES_MAX: u32 = 16;
 
+/// The longest wait before such a try: two that stood in each other's way must not meet again.
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(8);
+
+/// How often a proposal begins again whose connection was lost before the commit.
+const LOST_MAX: u32 = 1;
+
 /// How often a proposal waits in vain for its keys before it is refused.
 const LOCKED_OUT_MAX: u32 = 3;
-
-/// How long a statement may take beyond the deadlines of all who wait: each call is to end by its own deadline, not by an
-/// answer of the database.
-const BEYOND_DEADLINES: Duration = Duration::from_millis(50);
-
-/// How long after a failure the first attempt to connect again is made; each further one waits twice as long.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
-
-/// The longest of these waits.
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(1);
 
 type Reply = oneshot::Sender<Result<Committed, Error>>;
 
@@ -104,6 +108,9 @@ struct Pending {
     /// Keys that it is known to need, beside those of its first needs.
     keys: BTreeSet<Key>,
     locked_out: u32,
+    /// How often its connection was lost.
+    lost: u32,
+    since: Instant,
 }
 
 /// A batch could not be stored, or a lane has not recovered from that.
@@ -122,16 +129,18 @@ enum NotWritten {
 impl Lanes {
     /// Starts a lane over each connection.
     pub(super) fn start(conns: Vec<Conn>, shared: &Arc<Shared>, alive: &Alive) -> Self {
-        let lane = |conn| {
+        let lane = |(number, conn)| {
             let (jobs, queue) = mpsc::channel(QUEUE_MAX);
             let broken = Arc::new(AtomicBool::new(false));
             let worker = Worker {
+                number,
                 conn: Some(conn),
                 queue,
                 back: VecDeque::new(),
                 broken: broken.clone(),
                 shared: shared.clone(),
                 alone: 0,
+                first: First::Waits,
                 _alive: alive.clone(),
             };
             tokio::spawn(worker.run());
@@ -141,7 +150,7 @@ impl Lanes {
             }
         };
         Self {
-            lanes: conns.into_iter().map(lane).collect(),
+            lanes: conns.into_iter().enumerate().map(lane).collect(),
         }
     }
 
@@ -157,6 +166,8 @@ impl Lanes {
             deadline: deadline(),
             keys: BTreeSet::new(),
             locked_out: 0,
+            lost: 0,
+            since: Instant::now(),
         };
         let sent = jobs.send(pending).await;
         sent.map_err(|_| Error::unavailable("committing", Closed))?;
@@ -193,6 +204,8 @@ impl Lane {
 
 /// What the task owns.
 struct Worker {
+    /// Which lane it is.
+    number: usize,
     /// `None` after a failure, until there is another one.
     conn: Option<Conn>,
     queue: mpsc::Receiver<Pending>,
@@ -202,6 +215,8 @@ struct Worker {
     shared: Arc<Shared>,
     /// So many proposals are tried alone.
     alone: usize,
+    /// How the first of the next batch takes its keys.
+    first: First,
     _alive: Alive,
 }
 
@@ -209,16 +224,31 @@ impl Worker {
     /// Takes, decides, stores and answers until nobody can send any more.
     async fn run(mut self) {
         loop {
+            if self.conn.as_ref().is_none_or(Conn::is_closed) && !self.recover().await {
+                return;
+            }
             if self.back.is_empty() {
-                let Some(pending) = self.queue.recv().await else {
-                    return;
-                };
-                self.back.push_back(pending);
+                tokio::select! {
+                    next = self.queue.recv() => {
+                        let Some(pending) = next else { return };
+                        self.back.push_back(pending);
+                    }
+                    () = closed(self.conn.as_ref()) => continue,
+                }
             }
             let batch = self.batch();
-            self.store(batch).await;
-            if self.conn.as_ref().is_none_or(Conn::is_closed) {
-                self.recover().await;
+            let Some(first) = batch.front() else { continue };
+            let span = tracing::debug_span!(
+                "transaction",
+                name = name_of(&first.proposal.command),
+                lane = self.number,
+                proposals = batch.len(),
+            );
+            let stored = AssertUnwindSafe(self.store(batch)).catch_unwind();
+            if stored.instrument(span).await.is_err() {
+                // Who is dropped with it hears that it is not known; its connection takes back what was not committed.
+                tracing::error!("a batch has panicked");
+                self.conn = None;
             }
         }
     }
@@ -243,24 +273,26 @@ impl Worker {
 
     /// Decides and stores a batch, and answers those that were decided; the others go back.
     async fn store(&mut self, mut batch: VecDeque<Pending>) {
-        let began = Instant::now();
+        let Some(first) = batch.front() else { return };
+        let (began, waited) = (Instant::now(), first.since.elapsed());
+        let name = name_of(&first.proposal.command);
+        let first = std::mem::replace(&mut self.first, First::Waits);
         for attempt in 0..=RETRIES_MAX {
             batch.retain(|pending| !pending.reply.is_closed());
             if batch.is_empty() {
                 return;
             }
             let Some(conn) = self.conn.as_ref() else {
-                return refuse_all(batch, NotWritten::Refusing);
+                return self.lost(batch);
             };
             let deadlines = batch.iter().map(|pending| pending.deadline);
             let patience = patience(deadlines, time::Instant::now(), self.shared.statement_timeout);
-            let stored = transaction::store(conn, &self.shared, batch.make_contiguous(), patience).await;
-            let stop = match stored {
+            let stored = transaction::store(conn, &self.shared, batch.make_contiguous(), (first, patience));
+            let stop = match stored.await {
                 Ok(stored) => {
                     tracing::debug!(
-                        transaction = "commit",
-                        proposals = batch.len(),
                         retries = attempt,
+                        waited_ms = waited.as_millis(),
                         took_ms = began.elapsed().as_millis(),
                         "stored"
                     );
@@ -271,22 +303,45 @@ impl Worker {
             if conn.batch("taking a transaction back", "ROLLBACK").await.is_err() {
                 self.conn = None;
             }
+            if let Stop::Fault(fault) = &stop
+                && fault.is_of_connection()
+            {
+                self.conn = None;
+            }
             match stop {
                 Stop::Keys(keys) => {
                     if let Some(first) = batch.front_mut() {
                         first.keys.extend(keys);
                     }
                 }
-                Stop::Fault(fault) if self.conn.is_some() && fault.is_passing() => {}
-                Stop::Fault(fault) if self.conn.is_some() && fault.is_locked_out() => {
+                Stop::Fault(fault) if self.conn.is_none() => {
+                    let error = Error::from(fault);
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        error,
+                        transaction = name,
+                        "the connection was lost before the commit"
+                    );
+                    return self.lost(batch);
+                }
+                Stop::Fault(fault) if fault.is_passing() => {
+                    tracing::warn!(transaction = name, attempt, "the database has taken a batch back");
+                    time::sleep(RETRY_AFTER_MAX.mul_f64(rand::random())).await;
+                }
+                Stop::Fault(fault) if fault.is_locked_out() => {
+                    tracing::warn!(transaction = name, "a batch has waited in vain for what it needs");
                     return self.locked_out(batch, &fault);
                 }
                 Stop::Fault(fault) if patience.is_some() && fault.is_out_of_time() => {
                     let proposals = batch.len();
-                    tracing::warn!(proposals, "a batch took longer than any of its callers waited");
+                    tracing::warn!(
+                        transaction = name,
+                        proposals,
+                        "a batch took longer than any of its callers waited"
+                    );
                     return refuse_all(batch, NotWritten::Late);
                 }
-                Stop::Fault(fault) if self.conn.is_some() && batch.len() > 1 => {
+                Stop::Fault(fault) if batch.len() > 1 => {
                     log(fault, batch.len());
                     self.alone = batch.len();
                     return self.put_back(batch);
@@ -306,22 +361,44 @@ impl Worker {
         let said = Said::of("it was tried too often");
         let operation = "committing";
         log(Fault::Database { operation, said }, batch.len());
+        if batch.len() > 1 {
+            self.alone = batch.len();
+            return self.put_back(batch);
+        }
         refuse_all(batch, NotWritten::Failed);
     }
 
-    /// Somebody has waited in vain. For keys it was the first: whoever waits by now need not wait for it, and goes before it.
-    /// Else it was for a table or row that others have locked: whoever it was is found when each is tried alone.
+    /// The connection was lost before the commit: nothing is stored, and each begins again on another, if it may.
+    fn lost(&mut self, batch: VecDeque<Pending>) {
+        let mut back = VecDeque::new();
+        for mut pending in batch {
+            pending.lost += 1;
+            if pending.lost > LOST_MAX {
+                refuse(pending.reply, NotWritten::Failed);
+            } else {
+                back.push_back(pending);
+            }
+        }
+        self.put_back(back);
+    }
+
+    /// Somebody has waited in vain. For keys it was the first: whoever waits by now need not wait for it, and goes before it,
+    /// in a batch in which nobody waits. Else it was for a table or row that others have locked: whoever it was is found when
+    /// each is tried alone.
     fn locked_out(&mut self, mut batch: VecDeque<Pending>, fault: &Fault) {
-        if batch.len() > 1 && !fault.is_at(keys::WAITING) {
+        let is_for_keys = fault.is_at(keys::WAITING);
+        if batch.len() > 1 && !is_for_keys {
             self.alone = batch.len();
             return self.put_back(batch);
+        }
+        if is_for_keys {
+            self.first = First::Tries;
         }
         let first = batch.pop_front();
         self.put_back(batch);
         let Some(mut first) = first else { return };
         first.locked_out += 1;
         if first.locked_out >= LOCKED_OUT_MAX {
-            tracing::warn!("a proposal has waited in vain for what it needs");
             return refuse(first.reply, NotWritten::LockedOut);
         }
         while self.back.len() < BATCH_MAX
@@ -329,7 +406,7 @@ impl Worker {
         {
             self.back.push_back(pending);
         }
-        if !fault.is_at(keys::WAITING) {
+        if !is_for_keys {
             // It is not tried together with them again.
             self.alone = self.back.len() + 1;
         }
@@ -356,53 +433,6 @@ impl Worker {
         }
         self.put_back(back);
     }
-
-    /// Connects anew, and refuses whatever comes until that has worked out or the store is closed.
-    async fn recover(&mut self) {
-        self.broken.store(true, Ordering::Release);
-        self.conn = None;
-        let mut wait = RECONNECT_AFTER;
-        loop {
-            let shared = &self.shared;
-            match Conn::connect(&shared.url, &shared.connector, &shared.settings).await {
-                Ok(conn) => {
-                    tracing::info!("the database can be written to again");
-                    self.conn = Some(conn);
-                    self.broken.store(false, Ordering::Release);
-                    return;
-                }
-                Err(fault) => {
-                    let error = Error::from(fault);
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "the database cannot be written to");
-                }
-            }
-            refuse_all(std::mem::take(&mut self.back), NotWritten::Refusing);
-            loop {
-                match self.queue.try_recv() {
-                    Ok(pending) => refuse(pending.reply, NotWritten::Refusing),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => return,
-                }
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RECONNECT_AFTER_MAX);
-        }
-    }
-}
-
-/// How long a statement may take for callers who wait until then; `None`: as long as any may.
-fn patience(
-    deadlines: impl IntoIterator<Item = Option<time::Instant>>,
-    now: time::Instant,
-    statement_timeout: Duration,
-) -> Option<Duration> {
-    let mut last = now;
-    for deadline in deadlines {
-        last = last.max(deadline?);
-    }
-    let patience = last.duration_since(now) + BEYOND_DEADLINES;
-    (patience < statement_timeout).then_some(patience)
 }
 
 fn log(fault: Fault, proposals: usize) {
@@ -418,25 +448,4 @@ fn refuse_all(batch: VecDeque<Pending>, why: NotWritten) {
 fn refuse(reply: Reply, why: NotWritten) {
     // Who asked may have left meanwhile.
     let _ = reply.send(Err(Error::unavailable("committing", why)));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_most_patient_says_how_long_a_batch_may_take() {
-        let now = time::Instant::now();
-        let within = |millis: &[u64]| {
-            let deadlines = millis.iter().map(|millis| match millis {
-                0 => None,
-                millis => Some(now + Duration::from_millis(*millis)),
-            });
-            let found = patience(deadlines.collect::<Vec<_>>(), now, Duration::from_secs(30));
-            found.map(|patience| (patience - BEYOND_DEADLINES).as_millis())
-        };
-        assert_eq!(within(&[20, 700, 100]), Some(700));
-        assert_eq!(within(&[20, 0]), None, "somebody waits for as long as it takes");
-        assert_eq!(within(&[20, 40_000]), None, "no longer than any statement");
-    }
 }

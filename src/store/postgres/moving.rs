@@ -69,7 +69,7 @@ impl Archive {
         open::prepared(&mut client, open::Migrate::No).await?;
         check_whole(&client).await?;
         drop(client);
-        let conn = Conn::connect(url, &connector, &options.reading()).await;
+        let conn = Conn::connect(url, &connector, &options.copying()).await;
         let conn = conn.map_err(OpenError::of)?;
         let served_by = leases(&conn).await?;
         let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
@@ -104,7 +104,7 @@ impl Filling {
         let mut client = open::first(url, &connector).await?;
         open::prepared(&mut client, open::Migrate::Yes).await?;
         drop(client);
-        let conn = Conn::connect(url, &connector, &options.reading()).await;
+        let conn = Conn::connect(url, &connector, &options.copying()).await;
         let conn = conn.map_err(OpenError::of)?;
         let sql = format!(
             "SELECT pg_try_advisory_lock({LOCK}, hashtext(current_database() || '.' || current_schema()))"

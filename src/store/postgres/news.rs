@@ -2,21 +2,29 @@
 //!
 //! A notification only wakes: it may come late, twice or never. It goes out after the commit, on a connection of its own:
 //! within the transaction PostgreSQL would let no two such commits go to disk together. What a lost one leaves untold is
-//! found by whoever looks again: a watcher by its slow poll, the keeper of the search index by its look at everything,
-//! every minute and when the connection was lost.
+//! found by whoever looks again: watchers by their slow poll, the keeper of the search index by its look at everything every
+//! minute, and all of them when the connection was lost or there was no room for what came.
+//!
+//! Of a commit that has failed this replica does not know itself whether it is stored: it reads that as others do.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::fault::Fault;
+use super::conn::{Conn, in_time};
+use super::fault::{Fault, Said, failed};
 use super::keys::Salt;
 use super::lane::Shared;
 use super::pool::Pool;
-use super::{sessions, threads};
+use super::{resumes, sessions, threads};
 use crate::domain::{Namespace, ResumeId, SessionId, ThreadId, Time};
 use crate::store::{Changes, Error};
 
@@ -28,6 +36,9 @@ const PAYLOAD_MAX: usize = 7_500;
 
 /// How long after a failure the next attempt to listen is made.
 const LISTEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long what others have changed may take to read: commits of this replica to the same thing wait for it.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
@@ -43,12 +54,17 @@ enum Name {
 #[derive(Debug)]
 pub(super) struct News {
     names: mpsc::Sender<Name>,
+    doubted: mpsc::Sender<Name>,
+    closes: CancellationToken,
 }
 
 /// Names that are to be told, and who tells them.
 #[derive(Debug)]
 pub(super) struct Untold {
     names: mpsc::Receiver<Name>,
+    /// What this replica has to read itself.
+    doubted: mpsc::Receiver<Name>,
+    closes: CancellationToken,
 }
 
 impl Name {
@@ -78,18 +94,47 @@ impl News {
     /// A place to tell, and what was told there.
     pub(super) fn new() -> (Self, Untold) {
         let (names, told) = mpsc::channel(QUEUE_MAX);
-        (Self { names }, Untold { names: told })
+        let (doubted, in_doubt) = mpsc::channel(QUEUE_MAX);
+        let closes = CancellationToken::new();
+        let untold = Untold {
+            names: told,
+            doubted: in_doubt,
+            closes: closes.clone(),
+        };
+        let news = Self {
+            names,
+            doubted,
+            closes,
+        };
+        (news, untold)
+    }
+
+    /// Has what is not told yet told, and ends that.
+    pub(super) fn close(&self) {
+        self.closes.cancel();
     }
 
     /// Tells what a commit has changed.
     pub(super) fn tell(&self, changes: &Changes) {
+        Self::push(&self.names, changes);
+    }
+
+    /// Tells what a commit has changed if it is stored, this replica as well as others.
+    pub(super) fn doubt(&self, changes: &Changes) {
+        Self::push(&self.names, changes);
+        Self::push(&self.doubted, changes);
+    }
+
+    fn push(names: &mpsc::Sender<Name>, changes: &Changes) {
+        // Where there is no room it is found by whoever looks again.
+        let push = |name| drop(names.try_send(name));
         let sessions = changes
             .sessions
             .iter()
             .map(|session| (&session.namespace, &session.id));
         let gone = changes.removed_sessions.iter().map(|(ns, id)| (ns, id));
         for (ns, id) in sessions.chain(gone) {
-            self.push(Name::Session(ns.clone(), id.clone()));
+            push(Name::Session(ns.clone(), id.clone()));
         }
         let threads = changes
             .threads
@@ -97,16 +142,11 @@ impl News {
             .map(|thread| (&thread.namespace, &thread.id));
         let gone = changes.removed_threads.iter().map(|(ns, id)| (ns, id));
         for (ns, id) in threads.chain(gone) {
-            self.push(Name::Thread(ns.clone(), id.clone()));
+            push(Name::Thread(ns.clone(), id.clone()));
         }
         for resume in &changes.resumes {
-            self.push(Name::Resume(resume.namespace.clone(), resume.id.clone()));
+            push(Name::Resume(resume.namespace.clone(), resume.id.clone()));
         }
-    }
-
-    fn push(&self, name: Name) {
-        // Where there is no room it is found by whoever looks again.
-        let _ = self.names.try_send(name);
     }
 }
 
@@ -122,10 +162,11 @@ impl Untold {
                 tracing::warn!(error, "replicas are not heard, and will be listened to again");
             }
             is_first = false;
-            if pool.is_closed() {
-                return;
+            tokio::select! {
+                () = sleep(LISTEN_AFTER) => {}
+                () = self.closes.cancelled() => return,
+                () = pool.closed() => return,
             }
-            tokio::time::sleep(LISTEN_AFTER).await;
         }
     }
 
@@ -137,11 +178,16 @@ impl Untold {
         is_first: bool,
     ) -> Result<(), Fault> {
         let channel = channel(shared.salt);
-        let (client, mut heard) = shared.connector.listen(&shared.url, &channel).await?;
-        if !is_first {
-            // Something may have been told while nobody listened.
+        let listening = shared.connector.listen(&shared.url, &channel);
+        let (client, mut heard) = in_time(listening).await?;
+        let look_at_everything = || {
             shared.hints.everything(Time(0));
             shared.hints.wake();
+            shared.observers.tell_missed();
+        };
+        if !is_first {
+            // Something may have been told while nobody listened.
+            look_at_everything();
         }
         let (names, told) = mpsc::channel(QUEUE_MAX);
         let mut hearing = tokio::spawn(hear(told, shared.clone(), pool.clone()));
@@ -150,27 +196,47 @@ impl Untold {
                 name = self.names.recv() => {
                     // The store has been dropped.
                     let Some(name) = name else { break Ok(()) };
-                    let payload = self.payload(replica, name);
-                    let told = client.execute(NOTIFY, &[&channel, &payload]).await;
-                    if let Err(error) = told {
-                        break Err(super::fault::failed("telling replicas")(error));
+                    if let Err(fault) = self.tell(&client, &channel, replica, name).await {
+                        break Err(fault);
                     }
                 }
-                payload = heard.recv() => {
+                Some(name) = self.doubted.recv() => {
+                    let _ = names.try_send(name);
+                }
+                payload = heard.next() => {
                     let Some(payload) = payload else { break Ok(()) };
+                    if heard.takes_loss() {
+                        look_at_everything();
+                    }
                     for name in others(&payload, replica) {
                         // Where there is no room it is found by whoever looks again.
                         let _ = names.try_send(name);
                     }
                 }
+                () = self.closes.cancelled() => break self.tell_rest(&client, &channel, replica).await,
                 () = pool.closed() => break Ok(()),
             }
         };
         drop(names);
-        if tokio::time::timeout(LISTEN_AFTER, &mut hearing).await.is_err() {
+        if timeout(LISTEN_AFTER, &mut hearing).await.is_err() {
             hearing.abort();
         }
         ended
+    }
+
+    /// Tells a name, and those that wait behind it.
+    async fn tell(&mut self, client: &Client, channel: &str, replica: Uuid, name: Name) -> Result<(), Fault> {
+        let payload = self.payload(replica, name);
+        let told = client.execute(NOTIFY, &[&channel, &payload]).await;
+        told.map(drop).map_err(failed("telling replicas"))
+    }
+
+    /// Tells all that waits: no more comes.
+    async fn tell_rest(&mut self, client: &Client, channel: &str, replica: Uuid) -> Result<(), Fault> {
+        while let Ok(name) = self.names.try_recv() {
+            self.tell(client, channel, replica, name).await?;
+        }
+        Ok(())
     }
 
     /// A notification of this name and those that wait, as many as it takes.
@@ -202,55 +268,59 @@ fn others(payload: &str, replica: Uuid) -> Vec<Name> {
 }
 
 /// The channel of a store; stores that share a database do not hear each other.
-fn channel(salt: Salt) -> String {
+pub(super) fn channel(salt: Salt) -> String {
     format!("sessiond_{:016x}", salt.of_index().cast_unsigned())
 }
 
 /// Reads what others have changed, and tells this replica's observers.
 async fn hear(mut names: mpsc::Receiver<Name>, shared: Arc<Shared>, pool: Arc<Pool>) {
     while let Some(name) = names.recv().await {
-        if let Err(error) = told(&name, &shared, &pool).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "what another replica has changed cannot be read");
+        let told = AssertUnwindSafe(told(&name, &shared, &pool)).catch_unwind();
+        match told.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "what another replica has changed cannot be read");
+            }
+            Err(_) => tracing::error!("telling what another replica has changed has panicked"),
         }
     }
 }
 
 async fn told(name: &Name, shared: &Shared, pool: &Pool) -> Result<(), Error> {
+    let operation = "reading what another replica has changed";
+    // The connection first: nobody who commits to the same thing may have to wait until there is one.
+    let reading = pool.one(operation).await?;
     // Commits of this replica to the same thing are told before this is read, or after this is told.
     let turn = shared.order.take(BTreeSet::from([key(shared.salt, name)]));
     turn.comes().await;
-    let mut changes = Changes::default();
-    match name {
-        Name::Session(ns, id) => {
-            let reading = pool.one("reading a session").await?;
-            let read = sessions::session(&reading, ns, id).await;
-            match reading.end(read).await? {
-                Some(session) => {
-                    shared
-                        .hints
-                        .note([&(ns.clone(), id.clone())], [], session.update_time);
-                    changes.sessions.push(session);
-                }
-                None => changes.removed_sessions.push((ns.clone(), id.clone())),
-            }
-        }
-        Name::Thread(ns, id) => {
-            let reading = pool.one("reading a thread").await?;
-            let read = threads::thread(&reading, ns, id).await;
-            match reading.end(read).await? {
-                Some(thread) => changes.threads.push(thread),
-                None => changes.removed_threads.push((ns.clone(), id.clone())),
-            }
-        }
-        Name::Resume(ns, id) => {
-            let reading = pool.one("reading a resume").await?;
-            let read = super::resumes::resume(&reading, ns, id).await;
-            changes.resumes.extend(reading.end(read).await?);
-        }
+    let Ok(read) = timeout(TOLD_WITHIN, changes(&reading, name)).await else {
+        return Err(Error::unavailable(operation, Said::of("the time was up")));
+    };
+    let changes = reading.end(read).await?;
+    for session in &changes.sessions {
+        let name = (session.namespace.clone(), session.id.clone());
+        shared.hints.note([&name], [], session.update_time);
     }
     shared.observers.tell(&changes);
     Ok(())
+}
+
+/// What is there under a name now.
+async fn changes(conn: &Conn, name: &Name) -> Result<Changes, Fault> {
+    let mut changes = Changes::default();
+    match name {
+        Name::Session(ns, id) => match sessions::session(conn, ns, id).await? {
+            Some(session) => changes.sessions.push(session),
+            None => changes.removed_sessions.push((ns.clone(), id.clone())),
+        },
+        Name::Thread(ns, id) => match threads::thread(conn, ns, id).await? {
+            Some(thread) => changes.threads.push(thread),
+            None => changes.removed_threads.push((ns.clone(), id.clone())),
+        },
+        Name::Resume(ns, id) => changes.resumes.extend(resumes::resume(conn, ns, id).await?),
+    }
+    Ok(changes)
 }
 
 fn key(salt: Salt, name: &Name) -> i64 {

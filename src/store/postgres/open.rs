@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 use super::conn::connected;
 use super::fault::{Fault, Said};
@@ -132,6 +133,11 @@ impl Options {
         )
     }
 
+    /// What a connection that copies is set to: of a large store one statement may take long.
+    pub(super) fn copying(&self) -> String {
+        format!("{} SET statement_timeout = 0;", self.reading())
+    }
+
     /// What a connection that reads is set to. Every statement has an index to go by; while tables are small or new the
     /// planner would not take it, and stay with that.
     pub(super) fn reading(&self) -> String {
@@ -144,9 +150,18 @@ impl Options {
     }
 }
 
+/// What tells one store from another.
+pub(super) const IDENTITY: &str = "SELECT uuid_send(identity) FROM store";
+
+/// The identity that `row` says.
+pub(super) fn identity(row: &Row) -> Uuid {
+    let bytes = row.try_get::<_, &[u8]>(0).unwrap_or_default();
+    Uuid::from_slice(bytes).unwrap_or_default()
+}
+
 /// A connection for what is done before anything else.
 pub(super) async fn first(url: &Url, connector: &Connector) -> Result<Client, OpenError> {
-    let client = connected(url, connector).await.map_err(OpenError::of)?;
+    let (client, _) = connected(url, connector).await.map_err(OpenError::of)?;
     let failed = |error| OpenError::of(super::fault::failed("asking for the server's version")(error));
     let row = client
         .query_one("SELECT current_setting('server_version_num')::integer", &[])

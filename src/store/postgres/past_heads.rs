@@ -124,27 +124,41 @@ pub(super) async fn put(conn: &Conn, head: &PastHead) -> Result<(), Fault> {
     .map(drop)
 }
 
-const LOGS: &str = "SELECT DISTINCT log FROM past_heads \
-    WHERE namespace = $1 AND session_id = $2 AND revision = coalesce($3, revision)";
+const LOGS: &str = "SELECT DISTINCT k.place, p.log \
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS k (ns, id, revision, place) \
+    JOIN past_heads AS p ON p.namespace = k.ns AND p.session_id = k.id \
+        AND p.revision = coalesce(k.revision, p.revision) ORDER BY k.place";
 
-/// The logs that heads of a session name, all or one.
-pub(super) async fn logs(
-    conn: &Conn,
-    ns: &Namespace,
-    session: &SessionId,
-    revision: Option<Revision>,
-) -> Result<Vec<LogId>, Fault> {
-    let revision = revision.map(|revision| column(revision.0));
+/// Heads of a session, all or one.
+pub(super) type Left<'a> = (&'a Namespace, &'a SessionId, Option<Revision>);
+
+/// The logs that such heads name, each with the place of those among all.
+pub(super) async fn logs(conn: &Conn, left: &[Left<'_>]) -> Result<Vec<(usize, LogId)>, Fault> {
+    let namespaces: Vec<&str> = left.iter().map(|(ns, ..)| ns.as_str()).collect();
+    let sessions: Vec<&str> = left.iter().map(|(_, session, _)| session.as_str()).collect();
+    let revision = |left: &Left<'_>| left.2.map(|revision| column(revision.0));
+    let revisions: Vec<Option<i64>> = left.iter().map(revision).collect();
     let rows = conn
         .rows(
             "looking for past heads",
             LOGS,
-            &[&ns.as_str(), &session.as_str(), &revision],
+            &[&namespaces, &sessions, &revisions],
         )
         .await?;
-    let logs = rows.iter().map(|row| Columns(row).blob(0).and_then(log_id));
-    let logs: Result<_, Damage> = logs.collect();
-    logs.map_err(|damage| Fault::damaged(format!("a past head of session {session}"), damage))
+    let mut logs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let columns = Columns(row);
+        let place = columns
+            .integer(0)
+            .ok()
+            .and_then(|place| usize::try_from(place - 1).ok());
+        let Some((place, (_, session, _))) = place.and_then(|place| Some((place, left.get(place)?))) else {
+            continue;
+        };
+        let damaged = |damage: Damage| Fault::damaged(format!("a past head of session {session}"), damage);
+        logs.push((place, columns.blob(1).and_then(log_id).map_err(damaged)?));
+    }
+    Ok(logs)
 }
 
 const DROP: &str = "DELETE FROM past_heads \

@@ -6,12 +6,15 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::Closed;
 use super::conn::Conn;
+use super::fault::Said;
 use super::tls::Connector;
 use super::url::Url;
 use crate::store::Error;
@@ -31,6 +34,8 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Reading {
     conn: Option<Conn>,
+    span: Span,
+    began: Instant,
     ends: Ends,
     connector: Connector,
     free: Arc<Mutex<Vec<Conn>>>,
@@ -63,8 +68,11 @@ impl Pool {
     pub(super) async fn one(&self, operation: &'static str) -> Result<Reading, Error> {
         let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Error::unavailable(operation, Closed))?;
+        let span = tracing::debug_span!("read", operation);
         let lent = |conn| Reading {
             conn: Some(conn),
+            span: span.clone(),
+            began: Instant::now(),
             ends: Ends::Itself,
             connector: self.connector.clone(),
             free: self.free.clone(),
@@ -73,9 +81,10 @@ impl Pool {
         if let Some(conn) = self.kept() {
             return Ok(lent(conn));
         }
-        let mut reading = lent(Conn::bare(&self.url, &self.connector).await?);
+        let connecting = Conn::bare(&self.url, &self.connector);
+        let mut reading = lent(connecting.instrument(span.clone()).await?);
         if let Some(conn) = &mut reading.conn {
-            conn.prepare(&self.settings).await?;
+            conn.prepare(&self.settings).instrument(span).await?;
         }
         Ok(reading)
     }
@@ -83,9 +92,11 @@ impl Pool {
     /// A connection for several statements that see one state.
     pub(super) async fn state(&self, operation: &'static str) -> Result<Reading, Error> {
         let mut reading = self.one(operation).await?;
-        reading
-            .batch(operation, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let begun = reading.batch(operation, begin).instrument(reading.span()).await;
+        if let Err(fault) = begun {
+            return reading.end(Err(fault)).await;
+        }
         reading.ends = Ends::Transaction;
         Ok(reading)
     }
@@ -119,7 +130,12 @@ impl Pool {
 }
 
 impl Reading {
-    /// Gives the connection back, and says what was read.
+    /// What bears the name of what is read.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Gives the connection back if it is good for more, and says what was read.
     pub(super) async fn end<T, E>(mut self, read: Result<T, E>) -> Result<T, Error>
     where
         Error: From<E>,
@@ -131,6 +147,12 @@ impl Reading {
                 self.conn = None;
             }
         }
+        let read = read.map_err(Error::from);
+        let (took_ms, is_ok) = (self.began.elapsed().as_millis(), read.is_ok());
+        tracing::debug!(parent: &self.span, took_ms, is_ok, "read");
+        if read.as_ref().is_err_and(is_of_connection) {
+            self.conn = None;
+        }
         if let Some(conn) = self.conn.take()
             && !conn.is_closed()
         {
@@ -139,7 +161,18 @@ impl Reading {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(conn);
         }
-        read.map_err(Error::from)
+        read
+    }
+}
+
+/// Whether a read has failed because its connection is good for nothing more.
+fn is_of_connection(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { source, .. } => {
+            let said = source.downcast_ref::<Said>();
+            said.is_some_and(Said::is_of_connection)
+        }
+        Error::Refused(_) | Error::Corrupt { .. } => false,
     }
 }
 

@@ -126,6 +126,11 @@ async fn steps(client: &mut Client) -> Result<(), OpenError> {
 /// An index takes no value of more than a third of a page: `workspace_key` and `source_key` are digests of what may be
 /// longer.
 ///
+/// Every primary key begins with a namespace, and within it a session, a thread or the like, or with a log: rows that are
+/// read together lie together, also where a database is spread over many servers. The exceptions have a few rows, of the
+/// whole store, which a spread database has everywhere: `schema_steps`, `store`, `filling`, `search_state`, and
+/// `replicas`, a replica being of no namespace.
+///
 /// `filling` has a row while a copy of another store is being put into the database, and says how far it has come.
 ///
 /// `sessions`: an append writes `seq` to `update_time` alone. `path_parts` counts the parts of the log's path; upkeep
@@ -284,6 +289,38 @@ CREATE TABLE filling (one boolean PRIMARY KEY DEFAULT true CHECK (one), reached 
 mod tests {
     use super::*;
     use crate::domain::path::PARTS_SOFT_MAX;
+
+    /// The first column of each table's primary key.
+    fn keys() -> Vec<(&'static str, &'static str)> {
+        let steps = STEPS
+            .iter()
+            .flat_map(|step| step.sql.split("CREATE TABLE ").skip(1));
+        let key = |table: &'static str| {
+            let (name, rest) = table.split_once(" (").expect("a name");
+            let columns = rest.split_once("\n);").map_or(rest, |(columns, _)| columns);
+            let first = match columns.split_once("PRIMARY KEY (") {
+                Some((_, key)) => key.split([',', ')']).next(),
+                // It stands behind its column, which is the first.
+                None => columns.split_whitespace().next(),
+            };
+            (name, first.expect("a column"))
+        };
+        steps.map(key).collect()
+    }
+
+    #[test]
+    fn primary_keys_begin_with_a_namespace_or_a_log() {
+        let others = keys().into_iter().filter(|(_, first)| {
+            let of_logs = ["log", "part_log", "original", "journal"];
+            *first != "namespace" && !of_logs.contains(first)
+        });
+        let others: Vec<&str> = others.map(|(name, _)| name).collect();
+        assert_eq!(
+            others,
+            ["schema_steps", "store", "replicas", "filling", "search_state"]
+        );
+        assert!(keys().len() > 20);
+    }
 
     #[test]
     fn long_paths_are_those_that_the_domain_calls_long() {

@@ -109,12 +109,18 @@ impl InSchema {
     }
 
     fn url(&self) -> Url {
+        self.url_with("%20-csessiond.clock%3Dcommit")
+    }
+
+    /// Where leases are judged by the database's clock.
+    fn url_by_clock(&self) -> Url {
+        self.url_with("")
+    }
+
+    fn url_with(&self, options: &str) -> Url {
         let url = cluster();
         let sign = if url.contains('?') { '&' } else { '?' };
-        let url = format!(
-            "{url}{sign}options=-csearch_path%3D{}%20-csessiond.clock%3Dcommit",
-            self.0
-        );
+        let url = format!("{url}{sign}options=-csearch_path%3D{}{options}", self.0);
         Url::from_str(&url).expect("a URL")
     }
 }
@@ -176,6 +182,8 @@ impl Backend for InSchema {
 
 mod encryption;
 mod lanes;
+mod locked;
+mod losses;
 mod opening;
 mod replicas;
 

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,8 +13,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
 
 use super::fault::{Fault, Said, failed};
 use super::url::{Trust, Url};
@@ -22,6 +26,28 @@ const HEARD_MAX: usize = 1_000;
 
 /// What fails where `sslrootcert` is not what it should be.
 const READING_ROOTS: &str = "reading what the database's certificate is verified with";
+
+/// How long a statement of a connection that listens may take.
+const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a connection hears.
+#[derive(Debug)]
+pub(super) struct Heard {
+    payloads: mpsc::Receiver<String>,
+    has_lost: Arc<AtomicBool>,
+}
+
+impl Heard {
+    /// The next payload; `None` after the end of the connection.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        self.payloads.recv().await
+    }
+
+    /// Whether any was left out since this was asked last, for want of room.
+    pub(super) fn takes_loss(&self) -> bool {
+        self.has_lost.swap(false, Ordering::AcqRel)
+    }
+}
 
 /// Makes connections.
 #[derive(Clone)]
@@ -68,44 +94,53 @@ impl Connector {
         })
     }
 
-    /// A connection; what it receives is read by a task that ends with it.
-    pub(super) async fn connect(&self, url: &Url) -> Result<Client, Fault> {
+    /// A connection; what it receives is read by a task that ends with it, which the token tells.
+    pub(super) async fn connect(&self, url: &Url) -> Result<(Client, CancellationToken), Fault> {
         let config = url.config(&self.application);
         let connected = config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(failed("connecting to PostgreSQL"))?;
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
         tokio::spawn(async move {
+            let _ends = ends;
             if let Err(error) = connection.await {
                 tracing::debug!(error = %Said::from(error), "a connection to the database has ended");
             }
         });
-        Ok(client)
+        Ok((client, ended))
     }
 
-    /// A connection that listens to a channel, and what it hears there until it ends.
-    pub(super) async fn listen(
-        &self,
-        url: &Url,
-        channel: &str,
-    ) -> Result<(Client, mpsc::Receiver<String>), Fault> {
+    /// A connection that listens to a channel, and what it hears there until it ends. The task that reads it never waits
+    /// for whoever listens: he may wait for an answer that only it can read.
+    pub(super) async fn listen(&self, url: &Url, channel: &str) -> Result<(Client, Heard), Fault> {
         let config = url.config(&self.application);
         let connected = config.connect(self.tls.clone()).await;
         let (client, mut connection) = connected.map_err(failed("connecting to PostgreSQL"))?;
         let (heard, payloads) = mpsc::channel(HEARD_MAX);
+        let has_lost = Arc::new(AtomicBool::new(false));
+        let lost = has_lost.clone();
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(notification) = message
-                    && heard.send(notification.payload().to_owned()).await.is_err()
-                {
-                    return;
+                let AsyncMessage::Notification(notification) = message else {
+                    continue;
+                };
+                match heard.try_send(notification.payload().to_owned()) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(_)) => lost.store(true, Ordering::Release),
+                    Err(TrySendError::Closed(_)) => return,
                 }
             }
         });
-        let listen = format!("LISTEN \"{channel}\"");
+        // Hints need not be on disk: their commit must not wait for it.
+        let listen = format!(
+            "SET synchronous_commit = off; SET statement_timeout = {}; LISTEN \"{channel}\"",
+            NOTIFIED_WITHIN.as_millis()
+        );
         client
             .batch_execute(&listen)
             .await
             .map_err(failed("listening to replicas"))?;
-        Ok((client, payloads))
+        Ok((client, Heard { payloads, has_lost }))
     }
 
     /// What encrypts, for a request to cancel a statement.

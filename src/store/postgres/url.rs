@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// The port of a server where none is said.
 const PORT_DEFAULT: u16 = 5432;
@@ -28,9 +28,9 @@ pub struct Url {
 /// How far the server's certificate is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Nothing is encrypted, or whoever answers is trusted: `disable`, `prefer`, `require`.
+    /// Nothing is encrypted, or whoever answers is trusted: `disable`, `prefer`, `require` without certificates.
     Anybody,
-    /// It is signed by one of these: `verify-ca`.
+    /// It is signed by one of these: `verify-ca`, and `require` where they are given.
     SignedBy(PathBuf),
     /// It is that, and names the host: `verify-full`.
     Named(PathBuf),
@@ -51,6 +51,9 @@ pub enum UrlError {
     /// Nobody could be verified.
     #[error("sslmode=verify-ca and verify-full need sslrootcert=FILE")]
     NoRoots,
+    /// Certificates that nobody would be verified with.
+    #[error("sslrootcert=FILE needs sslmode=require, verify-ca or verify-full")]
+    NeedlessRoots,
 }
 
 impl fmt::Debug for Url {
@@ -96,14 +99,15 @@ impl FromStr for Url {
             false => format!("{base}?{}", rest.join("&")),
         };
         let mut config = Config::from_str(&plain).map_err(|_| UrlError::Unreadable(String::new()))?;
-        let roots = || roots.clone().map(PathBuf::from).ok_or(UrlError::NoRoots);
-        let (mode, trust) = match mode {
-            Some("disable") => (SslMode::Disable, Trust::Anybody),
-            Some("prefer") | None => (SslMode::Prefer, Trust::Anybody),
-            Some("require") => (SslMode::Require, Trust::Anybody),
-            Some("verify-ca") => (SslMode::Require, Trust::SignedBy(roots()?)),
-            Some("verify-full") => (SslMode::Require, Trust::Named(roots()?)),
-            Some(_) => return Err(UrlError::SslMode),
+        let (mode, trust) = match (mode, roots.map(PathBuf::from)) {
+            (Some("disable"), None) => (SslMode::Disable, Trust::Anybody),
+            (Some("prefer") | None, None) => (SslMode::Prefer, Trust::Anybody),
+            (Some("disable" | "prefer") | None, Some(_)) => return Err(UrlError::NeedlessRoots),
+            (Some("require"), None) => (SslMode::Require, Trust::Anybody),
+            (Some("require" | "verify-ca"), Some(roots)) => (SslMode::Require, Trust::SignedBy(roots)),
+            (Some("verify-full"), Some(roots)) => (SslMode::Require, Trust::Named(roots)),
+            (Some("verify-ca" | "verify-full"), None) => return Err(UrlError::NoRoots),
+            (Some(_), _) => return Err(UrlError::SslMode),
         };
         config.ssl_mode(mode);
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -160,6 +164,8 @@ impl Url {
             config.application_name(application);
         }
         config.connect_timeout(super::CONNECT_TIMEOUT);
+        // Of several servers the one that takes writes: what a standby has may be of yesterday.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A server that is gone without a word is noticed.
         config.keepalives_idle(KEEPALIVE_AFTER);
         config.keepalives_interval(KEEPALIVE_AFTER / 2);
@@ -240,6 +246,15 @@ mod tests {
             trust("?sslrootcert=/etc/ca%20s.pem&sslmode=verify-full"),
             Ok((SslMode::Require, Trust::Named(PathBuf::from("/etc/ca s.pem"))))
         );
+        assert_eq!(trust("?sslmode=require"), Ok((SslMode::Require, Trust::Anybody)));
+        assert_eq!(
+            trust("?sslmode=require&sslrootcert=ca.pem"),
+            Ok((SslMode::Require, Trust::SignedBy(PathBuf::from("ca.pem"))))
+        );
+        for needless in ["", "&sslmode=prefer", "&sslmode=disable"] {
+            let found = trust(&format!("?sslrootcert=ca.pem{needless}"));
+            assert_eq!(found, Err(UrlError::NeedlessRoots), "{needless}");
+        }
         assert_eq!(trust("?sslmode=maybe"), Err(UrlError::SslMode));
         assert!(matches!(Url::from_str("mysql://x"), Err(UrlError::Scheme)));
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::domain::engine::Profile;
+use crate::domain::facts::Answer;
 use crate::domain::proposal::{EngineCommand, Over, ReplicaCommand};
-use crate::domain::{Fence, Outcome, Proposal, Refusal, Time, fixture as f};
+use crate::domain::{Facts, Fence, Need, Outcome, Proposal, Refusal, Time, fixture as f};
 
 const LIFE: Duration = Duration::from_secs(60);
 
@@ -168,4 +169,21 @@ fn a_lease_for_ever_needs_no_renewal() {
     assert!(replica.lives(Time(i64::MAX - 1)));
     pass(&mut world, Duration::from_secs(100 * 365 * 86_400));
     world.done(&attaching(&replica.fence()));
+}
+
+/// With effects that are written in the middle of a batch the clock is forgotten: what was asked by it is asked again.
+#[test]
+fn leases_are_judged_by_one_clock_throughout() {
+    let need = || Need::Replica(f::replica("a"));
+    let learned = |clock| {
+        let mut facts = Facts::default();
+        facts.learn(need(), Answer::Replica { replica: None, clock });
+        facts.settle(usize::MAX);
+        facts.knows(&need())
+    };
+    assert!(!learned(Some(f::NEW_YEAR)));
+    assert!(
+        learned(None),
+        "a store without one is judged by the time of each commit"
+    );
 }

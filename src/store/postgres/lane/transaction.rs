@@ -16,15 +16,18 @@ use crate::store::batch::{ROUNDS_MAX, open_needs, settled};
 use crate::store::postgres::answers::{Asked, answers, once};
 use crate::store::postgres::conn::Conn;
 use crate::store::postgres::fault::Fault;
-use crate::store::postgres::keys::{self, Held, Key};
+use crate::store::postgres::keys::{self, Held, Key, MEMBERS_MAX};
 use crate::store::postgres::{effects, past_heads};
-use crate::store::{Committed, Error, stored};
+use crate::store::{Changes, Committed, Error, stored};
 
 /// Rounds of asking: needs follow from facts, and members are looked for until there is none more.
 const ASKED_MAX: usize = 2 * ROUNDS_MAX;
 
 /// Rows that are remembered while one transaction writes several times.
 const FACTS_MAX: usize = 20_000;
+
+/// Keys that are tried at once. The database has room for some thousand, and other lanes have theirs.
+const KEYS_MAX: usize = 2 * MEMBERS_MAX;
 
 /// What was stored.
 #[derive(Debug)]
@@ -54,17 +57,19 @@ impl From<Fault> for Stop {
 /// answered as if it were there, too.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// Decides and stores a batch; `patience` is how long a statement may take, where that is less than any may.
+/// Decides and stores a batch: how the first takes its keys, and how long a statement may take, where that is less than
+/// any may.
 pub(super) async fn store(
     conn: &Conn,
     shared: &Shared,
     batch: &[Pending],
-    patience: Option<Duration>,
+    (first, patience): (First, Option<Duration>),
 ) -> Result<Stored, Stop> {
     let mut transaction = Transaction {
         conn,
         shared,
         batch,
+        first,
         begin: beginning(patience),
         seats: batch.iter().map(Seat::of).collect(),
         held: Held::default(),
@@ -125,18 +130,27 @@ impl Seat {
 }
 
 /// How the keys of the first proposal are taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum First {
-    /// Nothing is held yet: they are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// They are waited for before anything is held.
     Waits,
-    /// They are tried, as all others are.
+    /// They are tried, as all others are: nobody waits for what the others can have.
     Tries,
+}
+
+/// Which round of asking it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// The transaction begins with it; nothing is held yet.
+    First,
+    Further,
 }
 
 struct Transaction<'a> {
     conn: &'a Conn,
     shared: &'a Shared,
     batch: &'a [Pending],
+    first: First,
     begin: String,
     seats: Vec<Seat>,
     held: Held,
@@ -157,18 +171,18 @@ impl Transaction<'_> {
     /// Begins, and asks for what all proposals need, as far as that goes before one of them is decided.
     async fn begin(&mut self) -> Result<(), Stop> {
         let all: Vec<usize> = (0..self.batch.len()).collect();
-        let mut first = First::Waits;
+        let mut round = Round::First;
         for _ in 0..ASKED_MAX {
-            if !self.ask(&all, first).await? {
+            if !self.ask(&all, round).await? {
                 break;
             }
-            first = First::Tries;
+            round = Round::Further;
         }
         Ok(())
     }
 
     /// Takes the keys of what these proposals need next, and asks for it, in one round trip. Whether anything was open.
-    async fn ask(&mut self, seats: &[usize], first: First) -> Result<bool, Stop> {
+    async fn ask(&mut self, seats: &[usize], round: Round) -> Result<bool, Stop> {
         let mut open = Vec::new();
         for at in seats.iter().copied() {
             if !self.seats[at].is_open() {
@@ -181,21 +195,22 @@ impl Transaction<'_> {
                 open.push((at, need));
             }
         }
-        if open.is_empty() && first == First::Tries {
+        if open.is_empty() && round == Round::Further {
             return Ok(false);
         }
         let is_open = !open.is_empty();
         let asking: BTreeSet<usize> = open.iter().map(|(at, _)| *at).collect();
         let asked = once(open);
-        let mut wanted = BTreeSet::new();
-        asking.iter().for_each(|at| wanted.extend(&self.seats[*at].keys));
         let conn = self.conn;
         let needs: Vec<Need> = asked.iter().map(|asked| asked.need.clone()).collect();
-        let found = match first {
-            First::Waits => {
-                let own = self.held.lacks(&self.seats[0].keys);
+        let found = match round {
+            Round::First => {
+                let own = match self.first {
+                    First::Waits => self.held.lacks(&self.seats[0].keys),
+                    First::Tries => BTreeSet::new(),
+                };
                 self.held.extend(own.iter().copied());
-                let others = self.held.lacks(&wanted);
+                let others = self.lacking(&asking);
                 let begun = join4(
                     conn.batch("beginning a transaction", &self.begin),
                     keys::wait(conn, &own),
@@ -208,15 +223,17 @@ impl Transaction<'_> {
                 self.held.extend(taken?);
                 found?
             }
-            First::Tries => {
-                let lacking = self.held.lacks(&wanted);
+            Round::Further => {
+                let lacking = self.lacking(&asking);
                 let (taken, found) = join(keys::take(conn, &lacking), answers(conn, &needs)).await;
                 self.held.extend(taken?);
                 found?
             }
         };
         for at in asking {
-            self.has_keys(at)?;
+            if self.seats[at].is_open() {
+                self.has_keys(at)?;
+            }
         }
         for (asked, answered) in asked.into_iter().zip(found) {
             self.learn(asked, answered);
@@ -224,20 +241,39 @@ impl Transaction<'_> {
         Ok(is_open)
     }
 
-    /// Whether a proposal has the keys that it is known to need. If not it is out; the first one stops the whole
-    /// transaction, to wait for them in the next.
+    /// The keys that these proposals lack, as far as there is room for them; the others are out. Those of each are folded
+    /// by themselves: who needs a whole namespace must not have those fail who need a little of it.
+    fn lacking(&mut self, asking: &BTreeSet<usize>) -> BTreeSet<Key> {
+        let mut lacking = BTreeSet::new();
+        for at in asking.iter().copied() {
+            let own = self.held.lacks(&self.seats[at].keys);
+            if !lacking.is_empty() && lacking.len() + own.len() > KEYS_MAX {
+                self.seats[at].state = State::Out;
+                continue;
+            }
+            lacking.extend(own);
+        }
+        lacking
+    }
+
+    /// Whether a proposal has the keys that it is known to need; if not it is out.
     fn has_keys(&mut self, at: usize) -> Result<bool, Stop> {
         let lacking = self.held.lacks(&self.seats[at].keys);
         if lacking.is_empty() {
             return Ok(true);
         }
-        if at == 0 {
-            let mut keys = self.seats[at].keys.clone();
-            keys.extend(lacking);
-            return Err(Stop::Keys(keys));
+        self.out(at)?;
+        Ok(false)
+    }
+
+    /// A proposal cannot be decided now. The first one, if it waits, stops the whole transaction, to wait for all that it
+    /// is known to need in the next.
+    fn out(&mut self, at: usize) -> Result<(), Stop> {
+        if at == 0 && self.first == First::Waits {
+            return Err(Stop::Keys(self.seats[at].keys.clone()));
         }
         self.seats[at].state = State::Out;
-        Ok(false)
+        Ok(())
     }
 
     /// Takes an answer, if somebody who asked has the keys of the need and of what the answer names; else the latter
@@ -260,10 +296,11 @@ impl Transaction<'_> {
         };
         let mut follow = BTreeSet::new();
         self.shared.salt.of_answer(&need, &answer, &mut follow);
+        // Held or not: the commit is told of in the order of all its keys.
+        for at in askers {
+            self.seats[at].keys.extend(&follow);
+        }
         if !self.held.has_all(&follow) {
-            for at in askers {
-                self.seats[at].keys.extend(&follow);
-            }
             return;
         }
         if let Answer::Session(Some(session)) = &answer {
@@ -285,7 +322,11 @@ impl Transaction<'_> {
             if open.iter().any(|need| !self.facts.store_can_answer(need)) {
                 self.flush().await?;
             }
-            self.ask(&[at], First::Tries).await?;
+            self.ask(&[at], Round::Further).await?;
+        }
+        if self.seats[at].is_open() && !open_needs(&self.facts, &pending.proposal).is_empty() {
+            // What is not known must not count as nothing.
+            self.out(at)?;
         }
         if !self.seats[at].is_open() {
             return Ok(());
@@ -324,23 +365,25 @@ impl Transaction<'_> {
         if !self.take(at).await? {
             return Ok(None);
         }
-        let mut loose = Vec::new();
+        let (mut left, mut times, mut loose) = (Vec::new(), Vec::new(), Vec::new());
         for effect in &decision.effects {
-            let Effect::DropPastHeads {
+            if let Effect::DropPastHeads {
                 namespace,
                 session,
                 revision,
                 time,
             } = effect
-            else {
-                continue;
-            };
+            {
+                left.push((namespace, session, *revision));
+                times.push(*time);
+            }
+        }
+        if !left.is_empty() {
             // Heads that are left in this transaction are among them.
             self.flush().await?;
-            let logs = past_heads::logs(self.conn, namespace, session, *revision).await;
-            for log in logs? {
-                self.seats[at].keys.insert(self.shared.salt.of_log(log));
-                loose.push(Effect::Loosen(log, *time));
+            for (place, log) in past_heads::logs(self.conn, &left).await? {
+                self.shared.salt.of_log(log, &mut self.seats[at].keys);
+                loose.push(Effect::Loosen(log, times[place]));
             }
         }
         Ok(self.take(at).await?.then_some(loose))
@@ -379,22 +422,36 @@ impl Transaction<'_> {
         let keys = self.seats.iter().flat_map(|seat| &seat.keys);
         let turn = self.shared.order.take(keys.filter_map(Key::alone).collect());
         let committed = self.conn.batch(operation, COMMIT).await;
-        committed.map_err(Stop::Commit)?;
+        if let Err(fault) = committed {
+            // Whether it is stored nobody knows: whoever has to know of it looks.
+            self.note();
+            self.changes().for_each(|changes| self.shared.news.doubt(changes));
+            return Err(Stop::Commit(fault));
+        }
         turn.comes().await;
+        self.note();
+        for changes in self.changes() {
+            self.shared.observers.tell(changes);
+            self.shared.news.tell(changes);
+        }
+        drop(turn);
+        Ok(self.answered())
+    }
+
+    /// Tells the search index where to look.
+    fn note(&self) {
         if let Some(oldest) = self.oldest {
             let written = self.heads.iter().flat_map(effects::Heads::sessions);
             self.shared.hints.note(written, self.lost.iter().copied(), oldest);
         }
-        for seat in &self.seats {
-            if let State::Answered(answer) = &seat.state
-                && let Ok(committed) = &**answer
-            {
-                self.shared.observers.tell(&committed.changes);
-                self.shared.news.tell(&committed.changes);
-            }
-        }
-        drop(turn);
-        Ok(self.answered())
+    }
+
+    /// What was changed, in the order of the batch.
+    fn changes(&self) -> impl Iterator<Item = &Changes> {
+        self.seats.iter().filter_map(|seat| match &seat.state {
+            State::Answered(answer) => answer.as_ref().as_ref().map(|committed| &committed.changes).ok(),
+            State::Open | State::Out => None,
+        })
     }
 
     fn answered(self) -> Stored {

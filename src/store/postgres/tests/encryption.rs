@@ -95,7 +95,7 @@ impl Encrypting {
         let url = self.url(user, host, query);
         let found = async {
             let connector = Connector::new(&url, "sessiond/test".to_owned()).map_err(OpenError::of)?;
-            let client = connector.connect(&url).await.map_err(OpenError::of)?;
+            let (client, _) = connector.connect(&url).await.map_err(OpenError::of)?;
             let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
             Ok(client.query_one(sql, &[]).await.expect("it can be asked").get(0))
         };
@@ -185,7 +185,7 @@ async fn a_password_is_asked_for_and_shown_nowhere() {
     let server = Encrypting::start();
     let url = server.url("sessiond", NAME, "sslmode=require");
     let connector = Connector::new(&url, "sessiond/test".to_owned()).expect("a connector");
-    let client = connector.connect(&url).await.expect("it is there");
+    let (client, _) = connector.connect(&url).await.expect("it is there");
     let sql = format!("CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'");
     client.batch_execute(&sql).await.expect("a user is made");
     for query in ["sslmode=require", "sslmode=disable"] {
