@@ -42,13 +42,12 @@ impl Service {
 
     /// Looks at a part of what is watched; where the next one begins, if there is more.
     async fn look_from(&self, from: usize) -> Option<usize> {
-        let watched = self.live.watchers.watched(from, LOOKS_MAX);
-        let next = (!watched.is_empty()).then_some(from + LOOKS_MAX);
+        let watched = self.live.watchers.watched(from, LOOKS_MAX)?;
         let looks = stream::iter(watched);
         looks
             .for_each_concurrent(READS_MAX, |watched| self.look_at(watched))
             .await;
-        next
+        Some(from + LOOKS_MAX)
     }
 
     async fn look_at(&self, watched: Watched) {

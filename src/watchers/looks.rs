@@ -19,20 +19,29 @@ pub enum Watched {
 }
 
 impl Watchers {
-    /// What is watched: of each kind at most `max` after the first `from`.
-    pub fn watched(&self, from: usize, max: usize) -> Vec<Watched> {
-        let sessions = self.sessions.listened(from, max).into_iter();
-        let sessions = sessions.filter_map(|(_, known)| Some(Watched::Session(known?.session?)));
-        let threads = self.threads.listened(from, max).into_iter();
-        let threads = threads.filter_map(|(_, known)| Some(Watched::Thread(known??)));
-        let resumes = self.resumes.listened(from, max).into_iter();
+    /// What is watched: of each kind at most `max` after the first `from`, without that of which there is nothing to find
+    /// out. `None`: there is no more.
+    pub fn watched(&self, from: usize, max: usize) -> Option<Vec<Watched>> {
+        let sessions = self.sessions.listened(from, max);
+        let threads = self.threads.listened(from, max);
+        let resumes = self.resumes.listened(from, max);
+        if sessions.is_empty() && threads.is_empty() && resumes.is_empty() {
+            return None;
+        }
+        let sessions = sessions
+            .into_iter()
+            .filter_map(|(_, known)| Some(Watched::Session(known?.session?)));
+        let threads = threads
+            .into_iter()
+            .filter_map(|(_, known)| Some(Watched::Thread(known??)));
+        let resumes = resumes.into_iter();
         let resumes = resumes.map(|((ns, id), known)| Watched::Resume(ns, id, known));
         // One that has ended says so to whoever comes; it never changes again.
         let resumes = resumes.filter(|watched| match watched {
             Watched::Resume(_, _, Some(known)) => !known.state.is_end(),
             Watched::Resume(_, _, None) | Watched::Session(_) | Watched::Thread(_) => true,
         });
-        sessions.chain(threads).chain(resumes).collect()
+        Some(sessions.chain(threads).chain(resumes).collect())
     }
 
     /// What the store has of a session of which `known` was known.
@@ -92,5 +101,21 @@ impl Watchers {
             }
             is_unheard
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixture as f;
+
+    #[test]
+    fn a_look_goes_on_past_what_nothing_is_known_of() {
+        let watchers = Watchers::default();
+        let names = (0..3).map(|n| f::session(&format!("s{n}")));
+        let _ears: Vec<_> = names.map(|id| watchers.session(&f::namespace(), &id)).collect();
+        assert_eq!(watchers.watched(0, 2).map(|found| found.len()), Some(0));
+        assert!(watchers.watched(2, 2).is_some(), "one is left");
+        assert!(watchers.watched(4, 2).is_none());
     }
 }
