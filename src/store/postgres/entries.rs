@@ -42,10 +42,10 @@ macro_rules! page {
         concat!(
             "SELECT ",
             columns!(),
-            ", body FROM (SELECT *, row_number() OVER page AS place, sum(octet_length(body)::bigint) OVER page AS bytes \
+            ", body FROM (SELECT *, row_number() OVER page AS place, sum(octet_length(body)) OVER page AS bytes \
                 FROM entries WHERE log = $1 AND seq > $2 AND seq <= $3 WINDOW page AS (ORDER BY seq ",
             $direction,
-            ") ORDER BY seq ",
+            " ROWS UNBOUNDED PRECEDING) ORDER BY seq ",
             $direction,
             " LIMIT $4) AS rows WHERE place = 1 OR bytes <= $5::bigint ORDER BY seq ",
             $direction
@@ -135,8 +135,9 @@ const MESSAGES: &str = concat!(
     "SELECT ",
     columns!(),
     ", CASE WHEN place = 1 OR bytes <= $5::bigint THEN body END FROM (SELECT *, row_number() OVER page AS place, \
-        sum(CASE WHEN (flags & 7) <> 0 THEN octet_length(body)::bigint ELSE 0 END) OVER page AS bytes FROM entries \
-        WHERE log = $1 AND seq > $2 AND seq <= $3 WINDOW page AS (ORDER BY seq) ORDER BY seq LIMIT $4) AS rows \
+        sum(CASE WHEN (flags & 7) <> 0 THEN octet_length(body) ELSE 0 END) OVER page AS bytes FROM entries \
+        WHERE log = $1 AND seq > $2 AND seq <= $3 \
+        WINDOW page AS (ORDER BY seq ROWS UNBOUNDED PRECEDING) ORDER BY seq LIMIT $4) AS rows \
      WHERE place = 1 OR bytes <= $5::bigint ORDER BY seq"
 );
 

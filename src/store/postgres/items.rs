@@ -97,12 +97,12 @@ macro_rules! page {
     ($condition:literal, $order:literal) => {
         concat!(
             "SELECT journal, seq, turn_id, item_id, kind, status, change, create_time, end_time, digest, body \
-             FROM (SELECT *, row_number() OVER page AS place, sum(octet_length(body)::bigint) OVER page AS bytes \
+             FROM (SELECT *, row_number() OVER page AS place, sum(octet_length(body)) OVER page AS bytes \
                 FROM items WHERE journal = $1 AND ",
             $condition,
             " WINDOW page AS (ORDER BY ",
             $order,
-            ") ORDER BY ",
+            " ROWS UNBOUNDED PRECEDING) ORDER BY ",
             $order,
             " LIMIT $2) AS rows WHERE place = 1 OR bytes <= $3::bigint ORDER BY ",
             $order

@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -227,7 +228,8 @@ impl Untold {
     /// Tells a name, and those that wait behind it.
     async fn tell(&mut self, client: &Client, channel: &str, replica: Uuid, name: Name) -> Result<(), Fault> {
         let payload = self.payload(replica, name);
-        let told = client.execute(NOTIFY, &[&channel, &payload]).await;
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [(&channel, Type::TEXT), (&payload, Type::TEXT)];
+        let told = client.query_typed(NOTIFY, &values).await;
         told.map(drop).map_err(failed("telling replicas"))
     }
 

@@ -135,33 +135,38 @@ impl Reading {
         self.span.clone()
     }
 
-    /// Gives the connection back if it is good for more, and says what was read.
+    /// Gives the connection back if it is good for more, and says what was read. Nobody waits for the end of its
+    /// transaction, which has written nothing.
     pub(super) async fn end<T, E>(mut self, read: Result<T, E>) -> Result<T, Error>
     where
         Error: From<E>,
     {
-        if self.ends == Ends::Transaction {
-            let ended = self.batch("ending a read", "COMMIT").await;
-            if ended.is_err() {
-                // The connection is no more; what was read is what was read.
-                self.conn = None;
-            }
-        }
         let read = read.map_err(Error::from);
         let (took_ms, is_ok) = (self.began.elapsed().as_millis(), read.is_ok());
         tracing::debug!(parent: &self.span, took_ms, is_ok, "read");
         if read.as_ref().is_err_and(is_of_connection) {
             self.conn = None;
         }
+        match (self.ends, &self.conn) {
+            (Ends::Itself, _) | (Ends::Transaction, None) => self.give_back(),
+            (Ends::Transaction, Some(_)) => drop(tokio::spawn(async move {
+                if self.batch("ending a read", "COMMIT").await.is_err() {
+                    // The connection is no more; what was read is what was read.
+                    self.conn = None;
+                }
+                self.give_back();
+            })),
+        }
+        read
+    }
+
+    fn give_back(&mut self) {
         if let Some(conn) = self.conn.take()
             && !conn.is_closed()
         {
-            self.free
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(conn);
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            free.push(conn);
         }
-        read
     }
 }
 

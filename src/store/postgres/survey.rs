@@ -160,8 +160,8 @@ fn bodies(columns: &str, table: &str, key: &str, bound: Bound) -> String {
     let (rows, bytes) = (column(bound.rows as u64), column(bound.bytes as u64));
     format!(
         "SELECT {columns} FROM (SELECT *, row_number() OVER page AS place, \
-         sum(octet_length(body)::bigint) OVER page AS bytes FROM {table} WHERE ({key}) > ($1, $2) \
-         WINDOW page AS (ORDER BY {key}) ORDER BY {key} LIMIT {rows}) AS rows \
+         sum(octet_length(body)) OVER page AS bytes FROM {table} WHERE ({key}) > ($1, $2) \
+         WINDOW page AS (ORDER BY {key} ROWS UNBOUNDED PRECEDING) ORDER BY {key} LIMIT {rows}) AS rows \
          WHERE place = 1 OR bytes <= {bytes}::bigint ORDER BY {key}"
     )
 }
