@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::join3;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
@@ -141,24 +140,17 @@ impl Conn {
             .map_err(failed(operation))
     }
 
-    /// The rows of a statement that was put together. It is planned for its values: which index is the best may be theirs
-    /// to say.
+    /// The rows of a statement that was put together.
     pub(super) async fn rows_of(
         &self,
         operation: &'static str,
         sql: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, Fault> {
-        let asked = join3(
-            self.client
-                .batch_execute("SET plan_cache_mode = force_custom_plan"),
-            self.client.query_typed(sql, values),
-            self.client
-                .batch_execute("SET plan_cache_mode = force_generic_plan"),
-        );
-        // In a transaction that has failed nothing can be set, and its end takes back what was.
-        let (_, rows, _) = asked.await;
-        rows.map_err(failed(operation))
+        self.client
+            .query_typed(sql, values)
+            .await
+            .map_err(failed(operation))
     }
 
     /// Runs statements without values.

@@ -139,12 +139,10 @@ impl Options {
     }
 
     /// What a connection that reads is set to. Every statement has an index to go by; while tables are small or new the
-    /// planner would not take it, and stay with that. Prepared statements are planned once, not for the values of each
-    /// execution, which takes longer than most of them.
+    /// planner would not take it, and stay with that.
     pub(super) fn reading(&self) -> String {
         format!(
             "SET statement_timeout = {}; SET synchronous_commit = on; SET enable_seqscan = off; SET jit = off; \
-             SET plan_cache_mode = force_generic_plan; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
              SET client_min_messages = warning; SET bytea_output = 'hex'; SET standard_conforming_strings = on;",
             self.statement_timeout.as_millis()
