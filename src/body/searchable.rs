@@ -142,7 +142,7 @@ fn escaped(rest: &str) -> Option<(char, usize)> {
     Some((char, 1))
 }
 
-/// The character that `uXXXX` stands for, or two of these with a backslash between.
+/// The character that `u` and four digits stand for, or two of these with a backslash between.
 fn coded(rest: &str) -> Option<(char, usize)> {
     let unit = |at: usize| u16::from_str_radix(rest.get(at..at + 4)?, 16).ok();
     let first = unit(1)?;

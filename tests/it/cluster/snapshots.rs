@@ -44,6 +44,14 @@ fn passed_on(to: &Replica, request: &pb::SnapshotFromEngineRequest) -> SnapshotF
     }
 }
 
+/// A snapshot of the thread `t` that is taken once, however often it is asked for.
+fn once() -> pb::SnapshotFromEngineRequest {
+    pb::SnapshotFromEngineRequest {
+        request_id: "once".into(),
+        ..of_thread("t")
+    }
+}
+
 fn with_secret<T>(message: T, secret: &str) -> Request<T> {
     let mut request = Request::new(message);
     let value = format!("Bearer {secret}").parse().unwrap();
@@ -58,10 +66,7 @@ async fn is_taken_through_any_replica(grounds: Grounds) {
     let mut engine = Wire::attach(&at_a, "e").await;
     engine.opens("t").await;
     let held = || holds([user("hello"), assistant("so")]);
-    let named = pb::SnapshotFromEngineRequest {
-        request_id: "once".into(),
-        ..of_thread("t")
-    };
+    let named = once();
     let (_, taken) = at_b.snapshot_by(&mut engine, named.clone(), held()).await;
     let taken = taken.unwrap();
     assert!(taken.created);
@@ -233,10 +238,7 @@ async fn a_replica_that_dies_in_mid_snapshot_leaves_nothing_by_half(grounds: Gro
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
     engine.opens("t").await;
-    let request = pb::SnapshotFromEngineRequest {
-        request_id: "once".into(),
-        ..of_thread("t")
-    };
+    let request = once();
     // It is killed when half of the answer is there.
     let dies = async {
         let ask = engine.asked().await;
@@ -262,10 +264,7 @@ async fn a_replica_that_dies_in_passing_a_snapshot_on_costs_nothing(grounds: Gro
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
     engine.opens("t").await;
-    let request = pb::SnapshotFromEngineRequest {
-        request_id: "once".into(),
-        ..of_thread("t")
-    };
+    let request = once();
     let dies = async {
         let ask = engine.asked().await;
         b.kill();
