@@ -77,7 +77,7 @@ use index::Index;
 use keys::Salt;
 use lane::{Lanes, Shared};
 use news::News;
-use pool::Pool;
+use pool::{Plans, Pool};
 use tls::Connector;
 
 /// How long it may take to connect.
@@ -126,7 +126,7 @@ impl Postgres {
             connector: connector.clone(),
             settings: options.writing(),
             statement_timeout: options.statement_timeout,
-            indexing: options.reading(),
+            indexing: options.indexing(),
             salt: Salt::of(identity),
             observers: observers.clone(),
             hints: Arc::default(),
@@ -178,7 +178,16 @@ macro_rules! one {
 /// Reads by several statements that see one state.
 macro_rules! state {
     ($store:expr, $operation:literal, $read:path $(, $value:expr)*) => {{
-        let reading = $store.pool.state($operation).await?;
+        let reading = $store.pool.state($operation, Plans::Kept).await?;
+        let read = $read(&reading $(, $value)*).instrument(reading.span()).await;
+        reading.end(read).await
+    }};
+}
+
+/// The same, by statements whose values say which index is the best.
+macro_rules! walk {
+    ($store:expr, $operation:literal, $read:path $(, $value:expr)*) => {{
+        let reading = $store.pool.state($operation, Plans::Own).await?;
         let read = $read(&reading $(, $value)*).instrument(reading.span()).await;
         reading.end(read).await
     }};
@@ -194,7 +203,7 @@ impl Drop for Postgres {
 #[async_trait]
 impl Survey for Postgres {
     async fn survey(&self, after: Option<&Key>, bound: Bound) -> Result<Stretch, Error> {
-        state!(self, "surveying", survey::survey, after, bound)
+        walk!(self, "surveying", survey::survey, after, bound)
     }
 }
 
@@ -240,7 +249,7 @@ impl Store for Postgres {
         after: Option<&SessionKey>,
         bound: Bound,
     ) -> Result<Page<Arc<Session>, SessionKey>, Error> {
-        state!(self, "listing sessions", walk::sessions, query, after, bound)
+        walk!(self, "listing sessions", walk::sessions, query, after, bound)
     }
 
     async fn namespaces(&self, after: Option<&Namespace>, rows: usize) -> Result<Vec<Namespace>, Error> {
@@ -299,7 +308,7 @@ impl Store for Postgres {
         after: Option<&ThreadKey>,
         bound: Bound,
     ) -> Result<Page<Arc<Thread>, ThreadKey>, Error> {
-        state!(self, "listing threads", walk::threads, query, after, bound)
+        walk!(self, "listing threads", walk::threads, query, after, bound)
     }
 
     async fn turn(&self, journal: LogId, id: &TurnId) -> Result<Option<Turn>, Error> {
@@ -323,7 +332,7 @@ impl Store for Postgres {
         after: Option<&(Namespace, EngineId)>,
         rows: usize,
     ) -> Result<Vec<Arc<Engine>>, Error> {
-        state!(self, "listing engines", engines::engines, after, rows)
+        walk!(self, "listing engines", engines::engines, after, rows)
     }
 
     async fn attached(
@@ -371,7 +380,7 @@ impl Store for Postgres {
         after: Option<&ResumeKey>,
         bound: Bound,
     ) -> Result<Page<Arc<Resume>, ResumeKey>, Error> {
-        state!(self, "listing resumes", walk::resumes, query, after, bound)
+        walk!(self, "listing resumes", walk::resumes, query, after, bound)
     }
 
     async fn past_head(
@@ -457,7 +466,7 @@ impl Store for Postgres {
     }
 
     async fn chores(&self, now: Time, rows: usize) -> Result<Vec<Chore>, Error> {
-        state!(self, "looking for chores", chores::chores, now, rows)
+        walk!(self, "looking for chores", chores::chores, now, rows)
     }
 
     async fn check(&self) -> Result<(), Error> {

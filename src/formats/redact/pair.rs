@@ -100,7 +100,7 @@ impl<'a> Pair<'a> {
     /// `name=value` is taken at its word.
     fn tight(&self) -> Option<Stretch<'a>> {
         let start = self.behind_scheme(self.at);
-        self.stretch(start, self.bare_end(start), self.quote)
+        self.bare(start, self.bare_end(start))
     }
 
     /// Where there is a colon, or blanks, the name or the value has to say that this is a secret.
@@ -116,14 +116,20 @@ impl<'a> Pair<'a> {
             let end = run(bytes, start, is_secret_like);
             let said = self.text[start..end].trim_end_matches('.');
             return looks_secret(said)
-                .then(|| self.stretch(start, start + said.len(), self.quote))
+                .then(|| self.bare(start, start + said.len()))
                 .flatten();
         }
         let end = self.bare_end(start);
         let said = &self.text[start..end];
         let literal = LITERALS.iter().any(|word| said.eq_ignore_ascii_case(word));
-        // In JSON only numbers stand there without quotes, and a mask is none.
-        (!literal).then(|| self.stretch(start, end, self.quote)).flatten()
+        (!literal).then(|| self.bare(start, end)).flatten()
+    }
+
+    /// A value without quotes. In JSON only numbers stand there so, and a mask is none; what a scheme stands before is none
+    /// either.
+    fn bare(&self, start: usize, end: usize) -> Option<Stretch<'a>> {
+        let quote = if start == self.at { self.quote } else { "" };
+        self.stretch(start, end, quote)
     }
 
     /// Where a type comes first: the value behind the next sign, as in `key: string = "…"`.

@@ -53,6 +53,7 @@ fn bearer_tokens_and_jwts() {
             r#"curl -H "Authorization: Bearer abcdefgh""#,
             r#"curl -H "Authorization: Bearer [redacted]""#,
         ),
+        (r#""key"=Basic 0"#, r#""key"=Basic [redacted]"#),
         (
             r#""Authorization": "Basic dXNlcjpwYXNz""#,
             r#""Authorization": "Basic [redacted]""#,

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::conn::{Asking, Conn, in_order};
+use super::entries::Wanted;
 use super::fault::Fault;
 use super::{
     copies, engines, entries, items, logs, past_heads, receipts, replicas, resumes, sessions, threads,
@@ -14,6 +15,9 @@ use crate::domain::facts::Answer;
 use crate::domain::{Decision, Facts, Namespace, Need, Outcome, Proposal, Time, decide};
 use crate::store::Error;
 use crate::store::batch::{ROUNDS_MAX, open_needs};
+
+/// Entries that one statement looks for, and parts of the logs in which: it compares each with each.
+const ENTRIES_MAX: usize = 512;
 
 /// What came of a need.
 pub(super) type Answered = Result<Answer, Fault>;
@@ -65,6 +69,7 @@ pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>
         Group::default(),
         Group::default(),
     );
+    let mut of_entries: Vec<(usize, Wanted<'_>)> = Vec::new();
     let mut asking: Vec<Asking<'_, Placed>> = Vec::new();
     for (place, need) in needs.iter().enumerate() {
         match need {
@@ -72,10 +77,10 @@ pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>
             Need::Session(ns, id) => of_sessions.push(place, (ns.clone(), id.clone())),
             Need::Thread(ns, id) => of_threads.push(place, (ns.clone(), id.clone())),
             Need::Turn(journal, id) => of_turns.push(place, (*journal, id.clone())),
+            Need::Entries(log, to, ids) => of_entries.push((place, (&**log, *to, &**ids))),
             Need::Family(..)
             | Need::Imported(..)
             | Need::HighestFork(..)
-            | Need::Entries(..)
             | Need::Log(_)
             | Need::References(_)
             | Need::Originals(_)
@@ -117,12 +122,39 @@ pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>
             of_turns.answered(found, |turn| Answer::Turn(turn.map(Arc::new)))
         }));
     }
+    for wanted in together(of_entries) {
+        asking.push(Box::pin(async move {
+            let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = wanted.into_iter().unzip();
+            let found = entries::places_of(conn, &wanted).await?;
+            let found = found.into_iter().map(|found| found.map(Answer::Entries));
+            Ok(places.into_iter().zip(found).collect())
+        }));
+    }
     let mut answers = Vec::with_capacity(needs.len());
     for answered in in_order(asking).await {
         answers.extend(answered?);
     }
     answers.sort_by_key(|(place, _)| *place);
     Ok(answers.into_iter().map(|(_, answered)| answered).collect())
+}
+
+/// Entries that are looked for by one statement each: few of some logs, or many of one.
+fn together(wanted: Vec<(usize, Wanted<'_>)>) -> Vec<Vec<(usize, Wanted<'_>)>> {
+    let mut all: Vec<Vec<_>> = Vec::new();
+    let mut count = ENTRIES_MAX;
+    for one in wanted {
+        let (_, (log, _, ids)) = &one;
+        let own = log.path.parts().len() + ids.len();
+        count += own;
+        match all.last_mut() {
+            Some(last) if count <= ENTRIES_MAX => last.push(one),
+            Some(_) | None => {
+                count = own;
+                all.push(vec![one]);
+            }
+        }
+    }
+    all
 }
 
 async fn one(conn: &Conn, need: &Need) -> Answered {

@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
@@ -29,6 +31,10 @@ pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
 
 /// Something that is asked of the database.
 pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Executions that a plan is kept for at most. The planner goes by what tables have when it plans: a plan from when they
+/// were new would walk all of them for ever.
+pub(super) const PLANS_KEPT_FOR: u32 = 1_000;
 
 /// How often a statement is asked to end.
 const CANCELS_MAX: u32 = 5;
@@ -60,6 +66,8 @@ pub(super) struct Conn {
     /// It is cancelled when the connection is no more.
     ended: CancellationToken,
     prepared: HashMap<&'static str, Statement>,
+    /// How many prepared statements were executed.
+    executed: AtomicU32,
 }
 
 impl std::fmt::Debug for Conn {
@@ -83,6 +91,7 @@ impl Conn {
             client,
             ended,
             prepared: HashMap::new(),
+            executed: AtomicU32::new(0),
         })
     }
 
@@ -110,10 +119,8 @@ impl Conn {
         values: &Values<'_>,
     ) -> Result<Vec<Row>, Fault> {
         let statement = self.prepared(operation, sql)?;
-        self.client
-            .query(statement, values)
-            .await
-            .map_err(failed(operation))
+        let asked = join(self.plan_again(), self.client.query(statement, values));
+        asked.await.1.map_err(failed(operation))
     }
 
     /// The first row of those.
@@ -134,10 +141,8 @@ impl Conn {
         values: &Values<'_>,
     ) -> Result<u64, Fault> {
         let statement = self.prepared(operation, sql)?;
-        self.client
-            .execute(statement, values)
-            .await
-            .map_err(failed(operation))
+        let asked = join(self.plan_again(), self.client.execute(statement, values));
+        asked.await.1.map_err(failed(operation))
     }
 
     /// The rows of a statement that was put together.
@@ -183,6 +188,15 @@ impl Conn {
             if timeout(CANCELLED_WITHIN, nothing).await.is_ok() {
                 return;
             }
+        }
+    }
+
+    /// Has the plans that are kept made anew, once in a while.
+    async fn plan_again(&self) {
+        let executed = self.executed.fetch_add(1, Ordering::Relaxed);
+        if executed % PLANS_KEPT_FOR == PLANS_KEPT_FOR - 1 {
+            // Where it fails, so does what is asked behind it.
+            let _ = self.client.batch_execute("DISCARD PLANS").await;
         }
     }
 

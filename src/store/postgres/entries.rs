@@ -3,8 +3,6 @@
 //! A page is read span by span, several at once: entries are dense, so that it is known how many rows a span has. How
 //! much of it fits is told by the database, which knows the length of a body without reading it.
 
-use std::collections::HashMap;
-
 use tokio_postgres::Row;
 
 use super::columns::Columns;
@@ -20,7 +18,11 @@ use crate::store::record::entry::with_body;
 use crate::store::record::{Damage, EntryRow, column, number, tally};
 use crate::store::room::Room;
 
-pub(super) const STATEMENTS: &[&str] = &[META, OLDEST, NEWEST, MESSAGES, PLACES, TALLY, APPEND, AT];
+mod places;
+
+pub(super) use places::{Wanted, places, places_of};
+
+pub(super) const STATEMENTS: &[&str] = &[META, OLDEST, NEWEST, MESSAGES, places::PLACES, TALLY, APPEND, AT];
 
 /// Spans that are read at once.
 const SPANS_AT_ONCE: usize = 8;
@@ -182,35 +184,6 @@ pub(super) async fn messages(
     }
     // Where there is nothing more, there is nothing to come back for.
     Ok((messages, if rows.is_empty() { span.to } else { at }))
-}
-
-/// It goes by the ids: `+ 0` keeps the planner from walking all entries of the stretch, which would have those ids as well.
-const PLACES: &str = "SELECT e.entry_id, e.seq \
-    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS p (log, after, upto) CROSS JOIN unnest($4::text[]) AS w (id) \
-    JOIN entries AS e ON e.log = p.log AND e.entry_id = w.id AND e.seq + 0 > p.after AND e.seq + 0 <= p.upto \
-    ORDER BY e.seq DESC";
-
-/// Where these entries lie among those of a log up to `to`.
-pub(super) async fn places(
-    conn: &Conn,
-    log: &Log,
-    to: Seq,
-    ids: &[EntryId],
-) -> Result<HashMap<EntryId, Seq>, Fault> {
-    let spans = log.spans(Seq::ZERO, to);
-    let logs: Vec<&[u8]> = spans
-        .iter()
-        .map(|span| span.log.0.as_bytes().as_slice())
-        .collect();
-    let after: Vec<i64> = spans.iter().map(|span| column(span.after.0)).collect();
-    let upto: Vec<i64> = spans.iter().map(|span| column(span.to.0)).collect();
-    let ids: Vec<&str> = ids.iter().map(EntryId::as_str).collect();
-    let rows = conn
-        .rows("looking for entries", PLACES, &[&logs, &after, &upto, &ids])
-        .await?;
-    // The first of an id comes last, and stays.
-    let place = |row| read_place(Columns(row)).map_err(|damage| damaged(log.id, to, damage));
-    rows.iter().map(place).collect()
 }
 
 const TALLY: &str = "SELECT tally FROM entries WHERE log = $1 AND seq = $2";
@@ -426,13 +399,6 @@ pub(super) fn read_meta(columns: Columns<'_>) -> Result<EntryMeta, Damage> {
         tally: columns.blob(7)?,
         digest: columns.blob(8)?,
     })
-}
-
-fn read_place(columns: Columns<'_>) -> Result<(EntryId, Seq), Damage> {
-    Ok((
-        EntryId::parse(columns.text(0)?, "entry_id")?,
-        Seq(number(columns.integer(1)?)?),
-    ))
 }
 
 fn damaged(log: LogId, seq: Seq, damage: Damage) -> Fault {

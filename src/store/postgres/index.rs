@@ -15,7 +15,7 @@ use super::columns::Columns;
 use super::conn::Conn;
 use super::fault::Fault;
 use super::lane::Shared;
-use super::pool::Pool;
+use super::pool::{Plans, Pool};
 use crate::domain::outcome::More;
 use crate::domain::query::Bound;
 use crate::domain::search::{Found, Indexed, Place, Query, Reach};
@@ -197,7 +197,7 @@ impl Index {
     ) -> Result<Found, Error> {
         // Before the index is read: it may say less than the index has, never more.
         let reach = self.shared.hints.reach();
-        let reading = self.pool.state("searching").await?;
+        let reading = self.pool.state("searching", Plans::Own).await?;
         let found = search::search(&reading, query, after, bound).await;
         let (page, state) = reading.end(found).await?;
         let reach = match reach {

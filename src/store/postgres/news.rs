@@ -32,6 +32,9 @@ use crate::store::{Changes, Error};
 /// Names that wait to be told; with more the rest goes untold.
 const QUEUE_MAX: usize = 10_000;
 
+/// Names that are read at once.
+const READ_AT_ONCE: usize = 128;
+
 /// Bytes of one notification; PostgreSQL takes less than 8,000.
 const PAYLOAD_MAX: usize = 7_500;
 
@@ -274,10 +277,12 @@ pub(super) fn channel(salt: Salt) -> String {
     format!("sessiond_{:016x}", salt.of_index().cast_unsigned())
 }
 
-/// Reads what others have changed, and tells this replica's observers.
+/// Reads what others have changed, and tells this replica's observers: all that has piled up in one go.
 async fn hear(mut names: mpsc::Receiver<Name>, shared: Arc<Shared>, pool: Arc<Pool>) {
-    while let Some(name) = names.recv().await {
-        let told = AssertUnwindSafe(told(&name, &shared, &pool)).catch_unwind();
+    let mut heard = Vec::new();
+    while names.recv_many(&mut heard, READ_AT_ONCE).await > 0 {
+        let names: BTreeSet<Name> = heard.drain(..).collect();
+        let told = AssertUnwindSafe(told(&names, &shared, &pool)).catch_unwind();
         match told.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -289,14 +294,15 @@ async fn hear(mut names: mpsc::Receiver<Name>, shared: Arc<Shared>, pool: Arc<Po
     }
 }
 
-async fn told(name: &Name, shared: &Shared, pool: &Pool) -> Result<(), Error> {
+async fn told(names: &BTreeSet<Name>, shared: &Shared, pool: &Pool) -> Result<(), Error> {
     let operation = "reading what another replica has changed";
     // The connection first: nobody who commits to the same thing may have to wait until there is one.
     let reading = pool.one(operation).await?;
-    // Commits of this replica to the same thing are told before this is read, or after this is told.
-    let turn = shared.order.take(BTreeSet::from([key(shared.salt, name)]));
+    // Commits of this replica to the same things are told before these are read, or after these are told.
+    let keys = names.iter().map(|name| key(shared.salt, name));
+    let turn = shared.order.take(keys.collect());
     turn.comes().await;
-    let Ok(read) = timeout(TOLD_WITHIN, changes(&reading, name)).await else {
+    let Ok(read) = timeout(TOLD_WITHIN, changes(&reading, names)).await else {
         return Err(Error::unavailable(operation, Said::of("the time was up")));
     };
     let changes = reading.end(read).await?;
@@ -308,21 +314,52 @@ async fn told(name: &Name, shared: &Shared, pool: &Pool) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is there under a name now.
-async fn changes(conn: &Conn, name: &Name) -> Result<Changes, Fault> {
+/// What is there under these names now.
+async fn changes(conn: &Conn, names: &BTreeSet<Name>) -> Result<Changes, Fault> {
+    let (mut sessions, mut threads, mut resumes) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names.iter().cloned() {
+        match name {
+            Name::Session(ns, id) => sessions.push((ns, id)),
+            Name::Thread(ns, id) => threads.push((ns, id)),
+            Name::Resume(ns, id) => resumes.push((ns, id)),
+        }
+    }
     let mut changes = Changes::default();
-    match name {
-        Name::Session(ns, id) => match sessions::session(conn, ns, id).await? {
-            Some(session) => changes.sessions.push(session),
-            None => changes.removed_sessions.push((ns.clone(), id.clone())),
-        },
-        Name::Thread(ns, id) => match threads::thread(conn, ns, id).await? {
-            Some(thread) => changes.threads.push(thread),
-            None => changes.removed_threads.push((ns.clone(), id.clone())),
-        },
-        Name::Resume(ns, id) => changes.resumes.extend(resumes::resume(conn, ns, id).await?),
+    if !sessions.is_empty() {
+        let mut found = sessions::sessions(conn, &sessions).await?;
+        for name in sessions {
+            match found.remove(&name) {
+                Some(session) => changes.sessions.extend(readable(session)?),
+                None => changes.removed_sessions.push(name),
+            }
+        }
+    }
+    if !threads.is_empty() {
+        let mut found = threads::threads(conn, &threads).await?;
+        for name in threads {
+            match found.remove(&name) {
+                Some(thread) => changes.threads.extend(readable(thread)?),
+                None => changes.removed_threads.push(name),
+            }
+        }
+    }
+    for (ns, id) in resumes {
+        let resume = resumes::resume(conn, &ns, &id).await;
+        changes.resumes.extend(readable(resume)?.flatten());
     }
     Ok(changes)
+}
+
+/// What could be read; of a damaged row nobody is told, and of the others all the same.
+fn readable<T>(read: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Fault::Damaged { row, reason }) => {
+            tracing::error!(row, reason, "nobody is told of a damaged row");
+            Ok(None)
+        }
+        Err(fault @ Fault::Database { .. }) => Err(fault),
+    }
 }
 
 fn key(salt: Salt, name: &Name) -> i64 {

@@ -135,14 +135,21 @@ impl Options {
 
     /// What a connection that copies is set to: of a large store one statement may take long.
     pub(super) fn copying(&self) -> String {
-        format!("{} SET statement_timeout = 0;", self.reading())
+        format!("{} SET statement_timeout = 0;", self.indexing())
     }
 
-    /// What a connection that reads is set to. Every statement has an index to go by; while tables are small or new the
-    /// planner would not take it, and stay with that.
+    /// What a connection that reads is set to: planning a statement for the values of each execution takes longer than
+    /// most of them.
     pub(super) fn reading(&self) -> String {
+        format!("{} SET plan_cache_mode = force_generic_plan;", self.indexing())
+    }
+
+    /// What every connection is set to. Every statement has indexes to go by, row by row; while tables are small or new
+    /// the planner would not take them, and stay with that.
+    pub(super) fn indexing(&self) -> String {
         format!(
-            "SET statement_timeout = {}; SET synchronous_commit = on; SET enable_seqscan = off; SET jit = off; \
+            "SET statement_timeout = {}; SET synchronous_commit = on; SET jit = off; \
+             SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
              SET client_min_messages = warning; SET bytea_output = 'hex'; SET standard_conforming_strings = on;",
             self.statement_timeout.as_millis()

@@ -42,6 +42,15 @@ pub(super) struct Reading {
     _permit: OwnedSemaphorePermit,
 }
 
+/// How the statements of a read are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// By plans that are kept.
+    Kept,
+    /// Each for its own values: they say which index is the best.
+    Own,
+}
+
 /// What has to be said at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
@@ -90,9 +99,14 @@ impl Pool {
     }
 
     /// A connection for several statements that see one state.
-    pub(super) async fn state(&self, operation: &'static str) -> Result<Reading, Error> {
+    pub(super) async fn state(&self, operation: &'static str, plans: Plans) -> Result<Reading, Error> {
         let mut reading = self.one(operation).await?;
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let begin = match plans {
+            Plans::Kept => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Plans::Own => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan"
+            }
+        };
         let begun = reading.batch(operation, begin).instrument(reading.span()).await;
         if let Err(fault) = begun {
             return reading.end(Err(fault)).await;

@@ -54,7 +54,7 @@ pub(super) const JOINS: &str = joins!();
 /// How many columns there are.
 pub(super) const COLUMNS_COUNT: usize = 25;
 
-const NAMED: &str = concat!(
+pub(super) const NAMED: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM unnest($1::text[], $2::text[]) AS k (ns, id) \

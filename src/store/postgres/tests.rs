@@ -181,10 +181,12 @@ impl Backend for InSchema {
 }
 
 mod encryption;
+mod family;
 mod lanes;
 mod locked;
 mod losses;
 mod opening;
+mod plans;
 mod replicas;
 
 conformance!(suite, InSchema::new().await);
