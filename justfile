@@ -33,7 +33,7 @@ clippy:
 
 # The documentation builds without a warning.
 doc $RUSTDOCFLAGS="-D warnings":
-    cargo doc --locked --no-deps
+    cargo doc --locked --no-deps --lib --examples
 
 # The tests pass. Those of PostgreSQL share a private cluster; where none is named, a test process starts its own.
 test:
