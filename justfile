@@ -35,9 +35,10 @@ clippy:
 doc $RUSTDOCFLAGS="-D warnings":
     cargo doc --locked --no-deps --lib --examples
 
-# The tests pass. Those of PostgreSQL share a private cluster; where none is named, a test process starts its own.
+# The tests pass; some wait more than they work. Those of PostgreSQL share a private cluster; where none is named, a test
+# process starts its own.
 test:
-    scripts/postgres run cargo test --locked
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(({{ num_cpus() }} + 1))} scripts/postgres run cargo test --locked
 
 # An ordinary Python client gets on with the server.
 python: stubs

@@ -151,7 +151,7 @@ async fn engines_that_come_with_the_start_stay(grounds: Grounds) {
         let attached = at_witness.attached().await;
         assert_eq!(attached.len(), 1);
         assert_eq!(attached[0].epoch, engine.epoch);
-        (lease().await > joined.after(Duration::from_secs(2))).then_some(())
+        (lease().await > joined.after(Duration::from_secs(3))).then_some(())
     })
     .await;
 }
