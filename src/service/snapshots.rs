@@ -151,6 +151,12 @@ impl Service {
                 .await
             {
                 Err(Error::Store(store::Error::Refused(Refusal::Moved { .. }))) => {}
+                // Its engine has attached anew since it answered, or it is another thread of that name.
+                Err(Error::Store(store::Error::Refused(Refusal::ThreadMoved { .. }))) => {
+                    answer = self
+                        .asked(ns, &thread, wanted, &fresh, Scope::Rest, deadline)
+                        .await?;
+                }
                 committed => {
                     let committed = committed?;
                     return self.taken(call, committed.session, &committed.outcome).await;

@@ -151,8 +151,17 @@ async fn live(server: &mut Server, rounds: usize, rng: &mut Rng) {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() {
+    survives(Server::start().await).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_on_postgresql_too() {
+    let cluster = Cluster::start();
+    survives(Server::start_with(Setup::on(cluster.url())).await).await;
+}
+
+async fn survives(mut server: Server) {
     let mut rng = Rng::seeded();
-    let mut server = Server::start().await;
     let mut left = rounds();
     while left > 0 {
         let rounds = left.min(ROUNDS_DEFAULT);
@@ -162,20 +171,21 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_else_shows_by_half() 
     }
 }
 
-#[tokio::test]
-async fn the_same_on_postgresql() {
-    let mut rng = Rng::seeded();
-    let cluster = Cluster::start();
-    let mut server = Server::start_with(Setup::on(cluster.url())).await;
-    live(&mut server, rounds().min(ROUNDS_DEFAULT), &mut rng).await;
-}
-
 /// What is staged in several commits is named by one: a reader sees all of it or nothing.
 #[tokio::test]
 async fn a_large_save_that_is_cut_off_is_there_as_a_whole_or_not_at_all() {
+    cut_off(Server::start().await).await;
+}
+
+#[tokio::test]
+async fn a_large_save_that_is_cut_off_on_postgresql_is_there_as_a_whole_or_not_at_all() {
+    let cluster = Cluster::start();
+    cut_off(Server::start_with(Setup::on(cluster.url())).await).await;
+}
+
+async fn cut_off(mut server: Server) {
     const ITEMS: u64 = 2_500;
     let mut rng = Rng::seeded();
-    let mut server = Server::start().await;
     let client = server.client().await;
     let mut patience = Duration::from_millis(1);
     for round in 0..=rounds() {

@@ -61,7 +61,10 @@ impl Local for Host {
 }
 
 fn service() -> Service {
-    let store = Arc::new(Memory::default());
+    service_on(Arc::new(Memory::default()))
+}
+
+fn service_on(store: Arc<Memory>) -> Service {
     let terms = EngineTerms {
         heartbeat: Duration::from_millis(100),
         ..EngineTerms::default()
@@ -114,30 +117,32 @@ async fn until<F: Future<Output = bool>>(wanted: impl Fn() -> F) {
         .expect("in time");
 }
 
-async fn saved(service: &Service, attached: &Attached) -> crate::service::snapshots::Taken {
+const ANY: Snapshot = Snapshot {
+    thread: None,
+    session: None,
+    title: None,
+    consistency: Consistency::TurnBoundary,
+    expected: None,
+    patience: None,
+};
+
+/// Has an engine open the thread of these tests.
+async fn opened(service: &Service, attached: &Attached) {
     let thread = f::thread("talk");
     attached
         .open(thread.clone(), Draft::default(), None)
         .await
         .unwrap();
     until(|| async {
-        service
-            .store
-            .thread(&f::namespace(), &thread)
-            .await
-            .unwrap()
-            .is_some()
+        let stored = service.store.thread(&f::namespace(), &thread).await.unwrap();
+        stored.is_some_and(|thread| thread.epoch == attached.epoch())
     })
     .await;
-    let wanted = Snapshot {
-        thread: None,
-        session: None,
-        title: None,
-        consistency: Consistency::TurnBoundary,
-        expected: None,
-        patience: None,
-    };
-    service.snapshot(call(&f::namespace()), wanted).await.unwrap()
+}
+
+async fn saved(service: &Service, attached: &Attached) -> crate::service::snapshots::Taken {
+    opened(service, attached).await;
+    service.snapshot(call(&f::namespace()), ANY).await.unwrap()
 }
 
 /// The end of a resume that has to be in an engine.
@@ -200,4 +205,59 @@ async fn what_a_local_engine_declines_fails() {
     assert_eq!(end.state, State::Failed);
     assert_eq!(end.failure, Some(Failure::Declined(Bytes::from_static(b"full"))));
     assert!(host.committed.lock().unwrap().is_empty());
+}
+
+/// While it answers it attaches to another service of the same store, which the first does not hear of.
+struct Leaving {
+    host: Arc<Host>,
+    other: Service,
+    attached: Mutex<Option<Attached>>,
+}
+
+#[async_trait]
+impl Local for Leaving {
+    async fn snapshot(&self, request: SnapshotRequest) -> Result<Held, Declined> {
+        let attached = self.other.attach_local(hello(), self.host.clone()).await.unwrap();
+        opened(&self.other, &attached).await;
+        *self.attached.lock().unwrap() = Some(attached);
+        self.host.snapshot(request).await
+    }
+
+    async fn seed_begin(&self, _: &str, _: Arc<Thread>, _: u64) -> Result<(), Declined> {
+        Ok(())
+    }
+
+    async fn seed_batch(&self, _: &str, _: u64, _: Vec<Bytes>) -> Result<(), Declined> {
+        Ok(())
+    }
+
+    async fn seed_commit(&self, _: &str) {}
+
+    async fn seed_cancel(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn an_engine_that_went_elsewhere_while_it_answered_is_looked_for_again() {
+    let store = Arc::new(Memory::default());
+    let (service, other) = (service_on(store.clone()), service_on(store));
+    let leaving = Arc::new(Leaving {
+        host: host(0),
+        other: other.clone(),
+        attached: Mutex::default(),
+    });
+    let attached = service.attach_local(hello(), leaving.clone()).await.unwrap();
+    opened(&service, &attached).await;
+    let error = service
+        .snapshot(call(&f::namespace()), ANY)
+        .await
+        .expect_err("it is not here any more");
+    let expected = Refusal::EngineNotAttached {
+        thread: f::thread("talk"),
+    };
+    assert!(
+        matches!(&error, Error::Store(store::Error::Refused(refusal)) if *refusal == expected),
+        "{error:?}"
+    );
+    let taken = other.snapshot(call(&f::namespace()), ANY).await.unwrap();
+    assert_eq!(taken.message_count, 2);
 }

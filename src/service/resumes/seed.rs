@@ -31,7 +31,7 @@ const BATCH_MESSAGES_MAX: usize = 100;
 const WINDOW_MESSAGES_MAX: u64 = 1_000;
 
 /// How long an engine has to say what it holds of a seed that is repeated, before it is sent what is not written down.
-const RECALL_TIME: Duration = Duration::from_millis(500);
+const RECALL_TIME: Duration = Duration::from_secs(2);
 
 /// Bytes of a system prompt that is put together of system messages.
 const PROMPT_BYTES_MAX: usize = 1024 * 1024;

@@ -60,78 +60,109 @@ impl<N: Clone + Eq + Hash> Group<N> {
     }
 }
 
-/// Asks all of `needs` at once; no need is there twice. A row that is damaged is the answer to whom it concerns; what the
-/// database refuses is everybody's.
-pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>, Fault> {
-    let (mut of_receipts, mut of_sessions, mut of_threads, mut of_turns) = (
-        Group::default(),
-        Group::default(),
-        Group::default(),
-        Group::default(),
-    );
-    let mut of_entries: Vec<(usize, Wanted<'_>)> = Vec::new();
-    let mut asking: Vec<Asking<'_, Placed>> = Vec::new();
-    for (place, need) in needs.iter().enumerate() {
-        match need {
-            Need::Receipt(ns, id) => of_receipts.push(place, (ns.clone(), id.clone())),
-            Need::Session(ns, id) => of_sessions.push(place, (ns.clone(), id.clone())),
-            Need::Thread(ns, id) => of_threads.push(place, (ns.clone(), id.clone())),
-            Need::Turn(journal, id) => of_turns.push(place, (*journal, id.clone())),
-            Need::Entries(log, to, ids) => of_entries.push((place, (&**log, *to, &**ids))),
-            Need::Family(..)
-            | Need::Imported(..)
-            | Need::HighestFork(..)
-            | Need::Log(_)
-            | Need::References(_)
-            | Need::Originals(_)
-            | Need::Items(..)
-            | Need::Epoch(_)
-            | Need::Engine(..)
-            | Need::Replica(_)
-            | Need::Resume(..)
-            | Need::OpenResume(..)
-            | Need::PastHead(..) => asking.push(Box::pin(async move {
+/// Needs by what reads them, with their places among all.
+#[derive(Default)]
+struct Groups<'n> {
+    receipts: Group<receipts::Name>,
+    sessions: Group<sessions::Name>,
+    threads: Group<threads::Name>,
+    turns: Group<items::Name>,
+    entries: Vec<(usize, Wanted<'n>)>,
+    /// Those that are read by a statement each.
+    others: Vec<(usize, &'n Need)>,
+}
+
+impl<'n> Groups<'n> {
+    fn of(needs: &'n [Need]) -> Self {
+        let mut groups = Self::default();
+        for (place, need) in needs.iter().enumerate() {
+            match need {
+                Need::Receipt(ns, id) => groups.receipts.push(place, (ns.clone(), id.clone())),
+                Need::Session(ns, id) => groups.sessions.push(place, (ns.clone(), id.clone())),
+                Need::Thread(ns, id) => groups.threads.push(place, (ns.clone(), id.clone())),
+                Need::Turn(journal, id) => groups.turns.push(place, (*journal, id.clone())),
+                Need::Entries(log, to, ids) => groups.entries.push((place, (&**log, *to, &**ids))),
+                Need::Family(..)
+                | Need::Imported(..)
+                | Need::HighestFork(..)
+                | Need::Log(_)
+                | Need::References(_)
+                | Need::Originals(_)
+                | Need::Items(..)
+                | Need::Epoch(_)
+                | Need::Engine(..)
+                | Need::Replica(_)
+                | Need::Resume(..)
+                | Need::OpenResume(..)
+                | Need::PastHead(..) => groups.others.push((place, need)),
+            }
+        }
+        groups
+    }
+
+    /// What is asked for them.
+    fn asking<'c>(self, conn: &'c Conn) -> Vec<Asking<'c, Placed>>
+    where
+        'n: 'c,
+    {
+        let Self {
+            receipts: of_receipts,
+            sessions: of_sessions,
+            threads: of_threads,
+            turns: of_turns,
+            entries: of_entries,
+            others,
+        } = self;
+        let mut asking: Vec<Asking<'c, Placed>> = Vec::new();
+        for (place, need) in others {
+            asking.push(Box::pin(async move {
                 match one(conn, need).await {
                     Err(fault @ Fault::Database { .. }) => Err(fault),
                     answered => Ok(vec![(place, answered)]),
                 }
-            })),
+            }));
         }
+        if !of_receipts.names.is_empty() {
+            asking.push(Box::pin(async move {
+                let found = receipts::receipts(conn, &of_receipts.names).await;
+                of_receipts.answered(found, Answer::Receipt)
+            }));
+        }
+        if !of_sessions.names.is_empty() {
+            asking.push(Box::pin(async move {
+                let found = sessions::sessions(conn, &of_sessions.names).await;
+                of_sessions.answered(found, Answer::Session)
+            }));
+        }
+        if !of_threads.names.is_empty() {
+            asking.push(Box::pin(async move {
+                let found = threads::threads(conn, &of_threads.names).await;
+                of_threads.answered(found, Answer::Thread)
+            }));
+        }
+        if !of_turns.names.is_empty() {
+            asking.push(Box::pin(async move {
+                let found = items::turns_named(conn, &of_turns.names).await;
+                of_turns.answered(found, |turn| Answer::Turn(turn.map(Arc::new)))
+            }));
+        }
+        for wanted in together(of_entries) {
+            asking.push(Box::pin(async move {
+                let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = wanted.into_iter().unzip();
+                let found = entries::places_of(conn, &wanted).await?;
+                let found = found.into_iter().map(|found| found.map(Answer::Entries));
+                Ok(places.into_iter().zip(found).collect())
+            }));
+        }
+        asking
     }
-    if !of_receipts.names.is_empty() {
-        asking.push(Box::pin(async move {
-            let found = receipts::receipts(conn, &of_receipts.names).await;
-            of_receipts.answered(found, Answer::Receipt)
-        }));
-    }
-    if !of_sessions.names.is_empty() {
-        asking.push(Box::pin(async move {
-            let found = sessions::sessions(conn, &of_sessions.names).await;
-            of_sessions.answered(found, Answer::Session)
-        }));
-    }
-    if !of_threads.names.is_empty() {
-        asking.push(Box::pin(async move {
-            let found = threads::threads(conn, &of_threads.names).await;
-            of_threads.answered(found, Answer::Thread)
-        }));
-    }
-    if !of_turns.names.is_empty() {
-        asking.push(Box::pin(async move {
-            let found = items::turns_named(conn, &of_turns.names).await;
-            of_turns.answered(found, |turn| Answer::Turn(turn.map(Arc::new)))
-        }));
-    }
-    for wanted in together(of_entries) {
-        asking.push(Box::pin(async move {
-            let (places, wanted): (Vec<usize>, Vec<Wanted<'_>>) = wanted.into_iter().unzip();
-            let found = entries::places_of(conn, &wanted).await?;
-            let found = found.into_iter().map(|found| found.map(Answer::Entries));
-            Ok(places.into_iter().zip(found).collect())
-        }));
-    }
+}
+
+/// Asks all of `needs` at once; no need is there twice. A row that is damaged is the answer to whom it concerns; what the
+/// database refuses is everybody's.
+pub(super) async fn answers(conn: &Conn, needs: &[Need]) -> Result<Vec<Answered>, Fault> {
     let mut answers = Vec::with_capacity(needs.len());
-    for answered in in_order(asking).await {
+    for answered in in_order(Groups::of(needs).asking(conn)).await {
         answers.extend(answered?);
     }
     answers.sort_by_key(|(place, _)| *place);
@@ -253,5 +284,41 @@ fn name(need: &Need) -> Option<(u8, String, String)> {
         | Need::Items(..)
         | Need::Epoch(_)
         | Need::PastHead(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EntryId, Log, LogId, Path, Seq};
+
+    #[test]
+    fn few_entries_of_many_logs_are_looked_for_together_and_many_of_one_alone() {
+        let log = Log {
+            id: LogId(uuid::Uuid::from_u128(1)),
+            path: Path::default(),
+        };
+        let id = EntryId::parse("e", "entry_id").expect("valid");
+        let ids = vec![id; ENTRIES_MAX + 1];
+        let sizes = |counts: &[usize]| -> Vec<Vec<usize>> {
+            let wanted = counts.iter().enumerate();
+            let wanted = wanted.map(|(place, count)| (place, (&log, Seq(1), &ids[..*count])));
+            let together = together(wanted.collect());
+            let size = |(_, (_, _, ids)): &(usize, Wanted<'_>)| ids.len();
+            together
+                .iter()
+                .map(|wanted| wanted.iter().map(size).collect())
+                .collect()
+        };
+        assert_eq!(sizes(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(sizes(&[1, 1, 1]), [[1, 1, 1]]);
+        assert_eq!(
+            sizes(&[ENTRIES_MAX - 1, 1, 1]),
+            [vec![ENTRIES_MAX - 1, 1], vec![1]]
+        );
+        assert_eq!(
+            sizes(&[1, ENTRIES_MAX + 1, 1, 1]),
+            [vec![1], vec![ENTRIES_MAX + 1], vec![1, 1]]
+        );
     }
 }

@@ -1,15 +1,17 @@
 //! The search index: tables beside the others, derived from them and never in the way of a write.
 //!
-//! Of all replicas one *keeps* the index: the one that has its advisory lock, until its connection ends. It reads what
-//! the index lacks and puts it in; how far each log is indexed is stored in the transaction of its rows. Hints say where
-//! to look; who begins to keep the index looks at everything once. Were there two keepers, neither could do harm: rows go
-//! in only if their log is still where they begin.
+//! Of all replicas one *keeps* the index: the one whose name `search_state` has, until a time of the database's clock
+//! that it puts off again and again. It reads what the index lacks and puts it in; how far each log is indexed is stored
+//! in the transaction of its rows. Hints say where to look; who begins to keep the index looks at everything once. Were
+//! there two keepers, as where one was paused, neither could do harm: rows go in only if their log is still where they
+//! begin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use super::columns::Columns;
 use super::conn::Conn;
@@ -20,6 +22,7 @@ use crate::domain::outcome::More;
 use crate::domain::query::Bound;
 use crate::domain::search::{Found, Indexed, Place, Query, Reach};
 use crate::domain::{Time, words};
+use crate::store::record::column;
 use crate::store::{Error, Lack};
 
 mod lack;
@@ -35,7 +38,7 @@ use lack::Todo;
 
 /// `terms` has the words of a message and its scope, each once; `words` has them in order, for phrases. `place` orders
 /// messages by time, the newest last. `search_state` says how far the index was when it last was whole, how far a place
-/// lies after the one that its time asks for at most, and which words it has.
+/// lies after the one that its time asks for at most, which words it has, and who keeps it until when, in ms.
 pub(super) const TABLES: &str = r#"
 CREATE TABLE search_logs (
     log bytea PRIMARY KEY, namespace text COLLATE "C" NOT NULL, indexed_to bigint NOT NULL
@@ -49,7 +52,8 @@ CREATE INDEX search_messages_by_log ON search_messages (log, seq);
 CREATE INDEX search_messages_by_terms ON search_messages USING gin (terms);
 CREATE TABLE search_state (
     one boolean PRIMARY KEY DEFAULT true CHECK (one), through bigint NOT NULL DEFAULT 0,
-    spread bigint NOT NULL DEFAULT 0, words_version bigint NOT NULL DEFAULT 0
+    spread bigint NOT NULL DEFAULT 0, words_version bigint NOT NULL DEFAULT 0,
+    keeper bytea, kept_until bigint NOT NULL DEFAULT 0
 );
 INSERT INTO search_state DEFAULT VALUES;
 "#;
@@ -80,13 +84,23 @@ const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often whoever keeps the index looks at everything: what replicas tell each other may be lost.
 const LOOKS_EVERY: Duration = Duration::from_secs(60);
 
-const KEEP: &str = "SELECT pg_try_advisory_lock($1)";
-const LEAVE: &str = "SELECT pg_advisory_unlock_all()";
+/// How long a replica keeps the index that says no more that it does.
+const KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// How often it says so.
+const RENEWS_EVERY: Duration = Duration::from_secs(1);
+
+const KEEP: &str = "UPDATE search_state AS s SET keeper = $1, kept_until = c.now + $2 \
+    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c \
+    WHERE s.one AND (s.keeper = $1 OR s.kept_until <= c.now) RETURNING s.one";
+const LEAVE: &str = "UPDATE search_state SET kept_until = 0 WHERE one AND keeper = $1";
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
 
 /// The index, as the rest of the store holds it.
 #[derive(Debug)]
 pub(super) struct Index {
+    /// What this replica keeps the index as.
+    name: Uuid,
     shared: Arc<Shared>,
     pool: Arc<Pool>,
     keeper: Mutex<Keeper>,
@@ -98,7 +112,8 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 struct Keeper {
     conn: Option<Conn>,
-    keeps: bool,
+    /// When this replica last said that it keeps the index, if it does.
+    said: Option<Instant>,
     /// When everything was looked at.
     looked: Option<Instant>,
     todo: Todo,
@@ -115,6 +130,7 @@ struct State {
 impl Index {
     pub(super) fn new(shared: Arc<Shared>, pool: Arc<Pool>) -> Self {
         Self {
+            name: Uuid::now_v7(),
             shared,
             pool,
             keeper: Mutex::default(),
@@ -136,14 +152,14 @@ impl Index {
 
     async fn lacking(&self, keeper: &mut Keeper, bound: Bound) -> Result<Lack, Fault> {
         self.keep(keeper).await?;
-        let Some(conn) = keeper.conn.as_ref().filter(|_| keeper.keeps) else {
+        let Some(conn) = keeper.conn.as_ref().filter(|_| keeper.said.is_some()) else {
             self.look_again(ASKS_AGAIN_AFTER);
             return Ok(Lack {
                 logs: Vec::new(),
                 more: More::Done,
             });
         };
-        self.look_again(LOOKS_EVERY);
+        self.look_again(RENEWS_EVERY);
         if keeper.looked.is_none_or(|looked| looked.elapsed() >= LOOKS_EVERY) {
             // What another replica has told may have been lost.
             self.shared.hints.everything(state(conn).await?.through);
@@ -172,7 +188,8 @@ impl Index {
         through: Option<Time>,
     ) -> Result<(), Fault> {
         self.keep(keeper).await?;
-        let Some(conn) = keeper.conn.as_ref() else {
+        // What was given out is another one's to put in by now.
+        let Some(conn) = keeper.conn.as_ref().filter(|_| keeper.said.is_some()) else {
             return Ok(());
         };
         conn.batch("indexing", "BEGIN").await?;
@@ -230,8 +247,9 @@ impl Index {
     pub(super) async fn close(&self) {
         let mut keeper = self.keeper.lock().await;
         if let Some(conn) = keeper.conn.take() {
-            // The lock goes with the connection, too, a little later.
-            let _ = conn.rows("leaving the search index", LEAVE, &[]).await;
+            let name = self.name.as_bytes().as_slice();
+            // Else another one has it a little later.
+            let _ = conn.run("leaving the search index", LEAVE, &[&name]).await;
         }
         *keeper = Keeper::default();
     }
@@ -244,12 +262,29 @@ impl Index {
             *keeper = Keeper::default();
             keeper.conn = Some(Conn::connect(&shared.url, &shared.connector, &shared.indexing).await?);
         }
-        let Some(conn) = keeper.conn.as_ref().filter(|_| !keeper.keeps) else {
+        let Some(conn) = keeper.conn.as_ref() else {
             return Ok(());
         };
-        let row = conn.row(operation, KEEP, &[&shared.salt.of_index()]).await?;
-        if !row.is_some_and(|row| Columns(&row).flag(0).unwrap_or_default()) {
+        if keeper.said.is_some_and(|said| said.elapsed() < RENEWS_EVERY) {
             return Ok(());
+        }
+        let saying = Instant::now();
+        let name = self.name.as_bytes().as_slice();
+        let kept_for = column(KEPT_FOR.as_millis() as u64);
+        let kept = conn.run(operation, KEEP, &[&name, &kept_for]).await? == 1;
+        match (kept, keeper.said.is_some()) {
+            (true, false) => {}
+            (true, true) => {
+                keeper.said = Some(saying);
+                return Ok(());
+            }
+            (false, false) => return Ok(()),
+            (false, true) => {
+                // What it was about to do another one does now.
+                (keeper.said, keeper.todo) = (None, Todo::default());
+                shared.hints.everything(Time(0));
+                return Ok(());
+            }
         }
         let state = state(conn).await?;
         let version = i64::from(words::VERSION);
@@ -265,7 +300,7 @@ impl Index {
         }
         shared.hints.everything(through);
         keeper.looked = Some(Instant::now());
-        keeper.keeps = true;
+        keeper.said = Some(saying);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -26,6 +27,7 @@ use super::keys::Salt;
 use super::lane::Shared;
 use super::pool::Pool;
 use super::{resumes, sessions, threads};
+use crate::domain::outcome::More;
 use crate::domain::{Namespace, ResumeId, SessionId, ThreadId, Time};
 use crate::store::{Changes, Error};
 
@@ -33,7 +35,7 @@ use crate::store::{Changes, Error};
 const QUEUE_MAX: usize = 10_000;
 
 /// Names that are read at once.
-const READ_AT_ONCE: usize = 128;
+const READ_AT_ONCE: usize = 32;
 
 /// Bytes of one notification; PostgreSQL takes less than 8,000.
 const PAYLOAD_MAX: usize = 7_500;
@@ -54,11 +56,16 @@ enum Name {
     Resume(Namespace, ResumeId),
 }
 
+/// The line that says that more has changed than is named.
+const MORE: &str = "more";
+
 /// Where a store tells what it has committed.
 #[derive(Debug)]
 pub(super) struct News {
     names: mpsc::Sender<Name>,
     doubted: mpsc::Sender<Name>,
+    /// There was no room for some.
+    is_short: Arc<AtomicBool>,
     closes: CancellationToken,
 }
 
@@ -68,6 +75,7 @@ pub(super) struct Untold {
     names: mpsc::Receiver<Name>,
     /// What this replica has to read itself.
     doubted: mpsc::Receiver<Name>,
+    is_short: Arc<AtomicBool>,
     closes: CancellationToken,
 }
 
@@ -100,14 +108,17 @@ impl News {
         let (names, told) = mpsc::channel(QUEUE_MAX);
         let (doubted, in_doubt) = mpsc::channel(QUEUE_MAX);
         let closes = CancellationToken::new();
+        let is_short = Arc::<AtomicBool>::default();
         let untold = Untold {
             names: told,
             doubted: in_doubt,
+            is_short: is_short.clone(),
             closes: closes.clone(),
         };
         let news = Self {
             names,
             doubted,
+            is_short,
             closes,
         };
         (news, untold)
@@ -120,18 +131,21 @@ impl News {
 
     /// Tells what a commit has changed.
     pub(super) fn tell(&self, changes: &Changes) {
-        Self::push(&self.names, changes);
+        self.push(&self.names, changes);
     }
 
     /// Tells what a commit has changed if it is stored, this replica as well as others.
     pub(super) fn doubt(&self, changes: &Changes) {
-        Self::push(&self.names, changes);
-        Self::push(&self.doubted, changes);
+        self.push(&self.names, changes);
+        self.push(&self.doubted, changes);
     }
 
-    fn push(names: &mpsc::Sender<Name>, changes: &Changes) {
-        // Where there is no room it is found by whoever looks again.
-        let push = |name| drop(names.try_send(name));
+    fn push(&self, names: &mpsc::Sender<Name>, changes: &Changes) {
+        let push = |name| {
+            if names.try_send(name).is_err() {
+                self.is_short.store(true, Ordering::Release);
+            }
+        };
         let sessions = changes
             .sessions
             .iter()
@@ -184,14 +198,9 @@ impl Untold {
         let channel = channel(shared.salt);
         let listening = shared.connector.listen(&shared.url, &channel);
         let (client, mut heard) = in_time(listening).await?;
-        let look_at_everything = || {
-            shared.hints.everything(Time(0));
-            shared.hints.wake();
-            shared.observers.tell_missed();
-        };
         if !is_first {
             // Something may have been told while nobody listened.
-            look_at_everything();
+            look_at_everything(shared);
         }
         let (names, told) = mpsc::channel(QUEUE_MAX);
         let mut hearing = tokio::spawn(hear(told, shared.clone(), pool.clone()));
@@ -205,16 +214,19 @@ impl Untold {
                     }
                 }
                 Some(name) = self.doubted.recv() => {
-                    let _ = names.try_send(name);
+                    if names.try_send(name).is_err() {
+                        look_at_everything(shared);
+                    }
                 }
                 payload = heard.next() => {
                     let Some(payload) = payload else { break Ok(()) };
-                    if heard.takes_loss() {
-                        look_at_everything();
+                    let (others, more) = others(&payload, replica);
+                    let mut is_lost = heard.takes_loss() || more == More::Left;
+                    for name in others {
+                        is_lost |= names.try_send(name).is_err();
                     }
-                    for name in others(&payload, replica) {
-                        // Where there is no room it is found by whoever looks again.
-                        let _ = names.try_send(name);
+                    if is_lost {
+                        look_at_everything(shared);
                     }
                 }
                 () = self.closes.cancelled() => break self.tell_rest(&client, &channel, replica).await,
@@ -247,6 +259,10 @@ impl Untold {
     /// A notification of this name and those that wait, as many as it takes.
     fn payload(&mut self, replica: Uuid, first: Name) -> String {
         let mut payload = replica.simple().to_string();
+        if self.is_short.swap(false, Ordering::AcqRel) {
+            payload.push('\n');
+            payload.push_str(MORE);
+        }
         let mut names = BTreeSet::from([first]);
         let mut bytes = payload.len() + names.iter().map(|name| name.line().len() + 1).sum::<usize>();
         while bytes < PAYLOAD_MAX - 200
@@ -263,13 +279,19 @@ impl Untold {
     }
 }
 
-/// The names that another replica tells.
-fn others(payload: &str, replica: Uuid) -> Vec<Name> {
+/// The names that another replica tells, and whether there are more.
+fn others(payload: &str, replica: Uuid) -> (Vec<Name>, More) {
     let mut lines = payload.lines();
     if lines.next() == Some(&*replica.simple().to_string()) {
-        return Vec::new();
+        return (Vec::new(), More::Done);
     }
-    lines.filter_map(Name::of).collect()
+    let lines: Vec<&str> = lines.collect();
+    let more = if lines.contains(&MORE) {
+        More::Left
+    } else {
+        More::Done
+    };
+    (lines.into_iter().filter_map(Name::of).collect(), more)
 }
 
 /// The channel of a store; stores that share a database do not hear each other.
@@ -277,19 +299,42 @@ pub(super) fn channel(salt: Salt) -> String {
     format!("sessiond_{:016x}", salt.of_index().cast_unsigned())
 }
 
-/// Reads what others have changed, and tells this replica's observers: all that has piled up in one go.
+/// Reads what others have changed, and tells this replica's observers: all that has piled up in one go, and one by one
+/// what cannot be read so.
 async fn hear(mut names: mpsc::Receiver<Name>, shared: Arc<Shared>, pool: Arc<Pool>) {
     let mut heard = Vec::new();
     while names.recv_many(&mut heard, READ_AT_ONCE).await > 0 {
         let names: BTreeSet<Name> = heard.drain(..).collect();
-        let told = AssertUnwindSafe(told(&names, &shared, &pool)).catch_unwind();
-        match told.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::debug!(error, "what another replica has changed cannot be read");
+        if is_told(&names, &shared, &pool).await {
+            continue;
+        }
+        for name in names {
+            if !is_told(&BTreeSet::from([name]), &shared, &pool).await {
+                look_at_everything(&shared);
             }
-            Err(_) => tracing::error!("telling what another replica has changed has panicked"),
+        }
+    }
+}
+
+/// Whoever waits for something has to look himself.
+fn look_at_everything(shared: &Shared) {
+    shared.hints.everything(Time(0));
+    shared.hints.wake();
+    shared.observers.tell_missed();
+}
+
+async fn is_told(names: &BTreeSet<Name>, shared: &Shared, pool: &Pool) -> bool {
+    let told = AssertUnwindSafe(told(names, shared, pool)).catch_unwind();
+    match told.await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            let (count, error): (_, &dyn std::error::Error) = (names.len(), &error);
+            tracing::warn!(count, error, "what another replica has changed cannot be read");
+            false
+        }
+        Err(_) => {
+            tracing::error!("telling what another replica has changed has panicked");
+            false
         }
     }
 }
@@ -298,11 +343,14 @@ async fn told(names: &BTreeSet<Name>, shared: &Shared, pool: &Pool) -> Result<()
     let operation = "reading what another replica has changed";
     // The connection first: nobody who commits to the same thing may have to wait until there is one.
     let reading = pool.one(operation).await?;
-    // Commits of this replica to the same things are told before these are read, or after these are told.
     let keys = names.iter().map(|name| key(shared.salt, name));
     let turn = shared.order.take(keys.collect());
-    turn.comes().await;
-    let Ok(read) = timeout(TOLD_WITHIN, changes(&reading, names)).await else {
+    let read = async {
+        // Commits of this replica to the same things are told before these are read, or after these are told.
+        turn.comes().await;
+        changes(&reading, names).await
+    };
+    let Ok(read) = timeout(TOLD_WITHIN, read).await else {
         return Err(Error::unavailable(operation, Said::of("the time was up")));
     };
     let changes = reading.end(read).await?;
@@ -383,7 +431,33 @@ mod tests {
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let (_, mut untold) = News::new();
         let payload = untold.payload(one, name.clone());
-        assert_eq!(others(&payload, one), []);
-        assert_eq!(others(&payload, other), [name]);
+        assert_eq!(others(&payload, one), (vec![], More::Done));
+        assert_eq!(others(&payload, other), (vec![name], More::Done));
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_is_told_of_once() {
+        let ns = Namespace::parse("team.a").expect("valid");
+        let (news, mut untold) = News::new();
+        let gone = |at| {
+            (
+                ns.clone(),
+                SessionId::parse(&format!("s{at}"), "id").expect("valid"),
+            )
+        };
+        let changes = Changes {
+            removed_sessions: (0..=QUEUE_MAX).map(gone).collect(),
+            ..Changes::default()
+        };
+        news.tell(&changes);
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut told = (0, 0);
+        while let Ok(name) = untold.names.try_recv() {
+            let payload = untold.payload(one, name);
+            assert!(payload.len() < PAYLOAD_MAX);
+            let (names, more) = others(&payload, other);
+            told = (told.0 + names.len(), told.1 + usize::from(more == More::Left));
+        }
+        assert_eq!(told, (QUEUE_MAX, 1));
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::conn::connected;
 use super::fault::{Fault, Said};
 use super::schema::{self, Schema};
-use super::tls::Connector;
+use super::tls::{Connector, NOTICED};
 use super::url::Url;
 
 /// The oldest PostgreSQL that is served with.
@@ -124,38 +124,48 @@ impl OpenError {
 }
 
 impl Options {
-    /// What a connection that writes is set to: its keys are waited for, but not for ever, and a process that is paused
-    /// in the middle of a transaction loses its keys.
+    /// What a lane's connection is set to.
     pub(super) fn writing(&self) -> String {
+        format!("{} {KEPT_PLANS} {HOLDS_LITTLE}", self.every())
+    }
+
+    /// What a connection that reads is set to.
+    pub(super) fn reading(&self) -> String {
+        format!("{} {KEPT_PLANS}", self.every())
+    }
+
+    /// What the connection that keeps the search index is set to.
+    pub(super) fn indexing(&self) -> String {
+        format!("{} {HOLDS_LITTLE}", self.every())
+    }
+
+    /// What a connection that copies is set to: of a large store one statement may take long, and so may the other store.
+    pub(super) fn copying(&self) -> String {
         format!(
-            "{} SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '5s';",
-            self.reading()
+            "{} SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;",
+            self.every()
         )
     }
 
-    /// What a connection that copies is set to: of a large store one statement may take long.
-    pub(super) fn copying(&self) -> String {
-        format!("{} SET statement_timeout = 0;", self.indexing())
-    }
-
-    /// What a connection that reads is set to: planning a statement for the values of each execution takes longer than
-    /// most of them.
-    pub(super) fn reading(&self) -> String {
-        format!("{} SET plan_cache_mode = force_generic_plan;", self.indexing())
-    }
-
     /// What every connection is set to. Every statement has indexes to go by, row by row; while tables are small or new
-    /// the planner would not take them, and stay with that.
-    pub(super) fn indexing(&self) -> String {
+    /// the planner would not take them, and stay with that. Whoever is paused in the middle of a transaction loses it.
+    fn every(&self) -> String {
         format!(
-            "SET statement_timeout = {}; SET synchronous_commit = on; SET jit = off; \
+            "{NOTICED} SET statement_timeout = {}; SET synchronous_commit = on; SET jit = off; \
              SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+             SET idle_in_transaction_session_timeout = '30s'; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
              SET client_min_messages = warning; SET bytea_output = 'hex'; SET standard_conforming_strings = on;",
             self.statement_timeout.as_millis()
         )
     }
 }
+
+/// Planning a statement for the values of each execution takes longer than most of them.
+const KEPT_PLANS: &str = "SET plan_cache_mode = force_generic_plan;";
+
+/// Keys and rows are waited for, but not for ever, and not held for long by a process that is paused.
+const HOLDS_LITTLE: &str = "SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '5s';";
 
 /// What tells one store from another.
 pub(super) const IDENTITY: &str = "SELECT uuid_send(identity) FROM store";
@@ -170,6 +180,7 @@ pub(super) fn identity(row: &Row) -> Uuid {
 pub(super) async fn first(url: &Url, connector: &Connector) -> Result<Client, OpenError> {
     let (client, _) = connected(url, connector).await.map_err(OpenError::of)?;
     let failed = |error| OpenError::of(super::fault::failed("asking for the server's version")(error));
+    client.batch_execute(NOTICED).await.map_err(failed)?;
     let row = client
         .query_one("SELECT current_setting('server_version_num')::integer", &[])
         .await

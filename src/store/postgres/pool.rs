@@ -6,9 +6,10 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
@@ -18,6 +19,9 @@ use super::fault::Said;
 use super::tls::Connector;
 use super::url::Url;
 use crate::store::Error;
+
+/// How long the end of a read may take before its connection is given up.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The pool.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(super) struct Reading {
     ends: Ends,
     connector: Connector,
     free: Arc<Mutex<Vec<Conn>>>,
+    /// The pool takes no more.
+    pool_ends: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -85,6 +91,7 @@ impl Pool {
             ends: Ends::Itself,
             connector: self.connector.clone(),
             free: self.free.clone(),
+            pool_ends: self.ends.clone(),
             _permit: permit,
         };
         if let Some(conn) = self.kept() {
@@ -107,11 +114,12 @@ impl Pool {
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan"
             }
         };
+        // What has begun by half has to be ended, too.
+        reading.ends = Ends::Transaction;
         let begun = reading.batch(operation, begin).instrument(reading.span()).await;
         if let Err(fault) = begun {
             return reading.end(Err(fault)).await;
         }
-        reading.ends = Ends::Transaction;
         Ok(reading)
     }
 
@@ -164,11 +172,11 @@ impl Reading {
         match (self.ends, &self.conn) {
             (Ends::Itself, _) | (Ends::Transaction, None) => self.give_back(),
             (Ends::Transaction, Some(_)) => drop(tokio::spawn(async move {
-                if self.batch("ending a read", "COMMIT").await.is_err() {
-                    // The connection is no more; what was read is what was read.
-                    self.conn = None;
+                let ended = timeout(ENDS_WITHIN, self.batch("ending a read", "COMMIT"));
+                if matches!(ended.await, Ok(Ok(()))) {
+                    self.give_back();
                 }
-                self.give_back();
+                // Else the connection goes; what was read is what was read.
             })),
         }
         read
@@ -179,7 +187,10 @@ impl Reading {
             && !conn.is_closed()
         {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.push(conn);
+            // What is closed has been emptied, or will be.
+            if !self.pool_ends.is_cancelled() {
+                free.push(conn);
+            }
         }
     }
 }

@@ -5,7 +5,11 @@
 //! leaves: an additive step keeps the release before it going, so that replicas are replaced one by one. A database
 //! that a later program has changed beyond that is refused untouched.
 
-use tokio_postgres::{Client, IsolationLevel};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, IsolationLevel};
 
 use super::fault::failed;
 use super::open::OpenError;
@@ -33,6 +37,12 @@ const STEPS: &[Step] = &[
 
 /// The advisory lock under which steps are taken.
 const LOCK: i64 = 0x7365_7373_696f_6e64;
+
+/// How long it is before a lock that somebody else has is asked for again.
+const LOCKED_FOR: Duration = Duration::from_millis(500);
+
+/// How often a step is tried that finds a table in use.
+const ATTEMPTS_MAX: u32 = 20;
 
 /// What a database lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +93,7 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Schema, OpenError> {
     if before.is_current() {
         return Ok(before);
     }
-    client
-        .execute("SELECT pg_advisory_lock($1)", &[&LOCK])
-        .await
-        .map_err(fault)?;
+    lock(client).await.map_err(fault)?;
     let done = steps(client).await;
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     done?;
@@ -94,22 +101,42 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Schema, OpenError> {
     Ok(before)
 }
 
+/// Waits until nobody else takes steps.
+async fn lock(client: &Client) -> Result<(), Error> {
+    let mut is_told = false;
+    loop {
+        let locked = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
+            .await?;
+        if locked.try_get(0)? {
+            return Ok(());
+        }
+        if !is_told {
+            tracing::info!("another process prepares the database, and is waited for");
+        }
+        is_told = true;
+        sleep(LOCKED_FOR).await;
+    }
+}
+
 async fn steps(client: &mut Client) -> Result<(), OpenError> {
     let fault = |error| OpenError::of(failed("preparing the database")(error));
     // Somebody else may have taken them while this one waited.
     let present = look(client).await?.present;
     for (step, number) in STEPS.iter().zip(1_i64..).filter(|(_, number)| *number > present) {
-        let begun = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::ReadCommitted);
-        let transaction = begun.start().await.map_err(fault)?;
-        transaction.batch_execute(step.sql).await.map_err(fault)?;
-        let sql = "INSERT INTO schema_steps (step, name, oldest) VALUES ($1, $2, $3)";
-        transaction
-            .execute(sql, &[&number, &step.name, &step.oldest])
-            .await
-            .map_err(fault)?;
-        transaction.commit().await.map_err(fault)?;
+        let mut attempt = 1;
+        while let Err(error) = take(client, step, number).await {
+            if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || attempt == ATTEMPTS_MAX {
+                return Err(fault(error));
+            }
+            tracing::warn!(
+                step = number,
+                name = step.name,
+                "a table is in use, and the step is tried again"
+            );
+            attempt += 1;
+            sleep(LOCKED_FOR).await;
+        }
         tracing::info!(
             step = number,
             name = step.name,
@@ -117,6 +144,21 @@ async fn steps(client: &mut Client) -> Result<(), OpenError> {
         );
     }
     Ok(())
+}
+
+/// Takes a step. While it waits for a table, whoever comes for that table waits behind it: so it does not wait for long.
+async fn take(client: &mut Client, step: &Step, number: i64) -> Result<(), Error> {
+    let begun = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted);
+    let transaction = begun.start().await?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '3s'").await?;
+    transaction.batch_execute(step.sql).await?;
+    let sql = "INSERT INTO schema_steps (step, name, oldest) VALUES ($1, $2, $3)";
+    transaction
+        .execute(sql, &[&number, &step.name, &step.oldest])
+        .await?;
+    transaction.commit().await
 }
 
 /// Names are compared character by character, as everywhere else: `COLLATE "C"`. What somebody wrote (titles,

@@ -27,6 +27,10 @@ const HEARD_MAX: usize = 1_000;
 /// What fails where `sslrootcert` is not what it should be.
 const READING_ROOTS: &str = "reading what the database's certificate is verified with";
 
+/// Has the server notice within half a minute that nobody is at the other end any more: it holds locks for whoever was.
+pub(super) const NOTICED: &str =
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;";
+
 /// How long a statement of a connection that listens may take.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -133,7 +137,7 @@ impl Connector {
         });
         // Hints need not be on disk: their commit must not wait for it.
         let listen = format!(
-            "SET synchronous_commit = off; SET statement_timeout = {}; LISTEN \"{channel}\"",
+            "{NOTICED} SET synchronous_commit = off; SET statement_timeout = {}; LISTEN \"{channel}\"",
             NOTIFIED_WITHIN.as_millis()
         );
         client

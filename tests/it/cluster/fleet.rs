@@ -177,7 +177,7 @@ impl Member {
         let through = url.replace(authority, &database.address().to_string());
         let name = format!("replica-{at}");
         let config = format!(
-            "insecure = true\n[search]\nenabled = false\n[engines]\nheartbeat_ms = 500\n\
+            "insecure = true\n[engines]\nheartbeat_ms = 500\n\
              [server]\nshutdown_grace_s = 5\n[cluster]\nname = '{name}'\nlisten = '{internal}'\n\
              advertise = '{advertise}'\nlease_ms = 1500\nrenew_ms = 200\nsecret = '{SECRET}'\n"
         );

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -19,11 +19,13 @@ use crate::support::build::{entries, said, user};
 use crate::support::pb::fork_session_request::Point;
 use crate::support::pb::{
     AppendEntriesRequest, CreateSessionRequest, Entry, ForkSessionRequest, GetSessionRequest,
-    ListEntriesRequest, ListSessionsRequest,
+    ListEntriesRequest, ListSessionsRequest, SearchMessagesRequest,
 };
 use crate::support::rng::Rng;
 use crate::support::watch::Reader;
 
+/// How long it may take until a message is found, of which no replica was told.
+const INDEXED_WITHIN: Duration = Duration::from_secs(90);
 /// Sessions that writers share.
 const SESSIONS: usize = 4;
 const WRITERS: usize = 6;
@@ -161,6 +163,27 @@ impl Workload {
             saver.check(rng).await;
         }
         check_forks(&self.balancer, rng, &forks, &logs).await;
+        for (shared, log) in self.shared.iter().zip(&logs) {
+            is_found(&self.balancer, rng, &shared.session, &text(log.last().unwrap())).await;
+        }
+    }
+}
+
+/// Waits until what was said last in a session is found in it.
+async fn is_found(balancer: &Balancer, rng: &mut Rng, session: &str, said: &str) {
+    let start = Instant::now();
+    let request = SearchMessagesRequest {
+        query: format!("\"{said}\""),
+        session_id: session.to_owned(),
+        ..Default::default()
+    };
+    let call = async |client: Client| client.search_messages(request.clone()).await;
+    while balancer.insist(rng, call).await.unwrap().hits.is_empty() {
+        assert!(
+            start.elapsed() < INDEXED_WITHIN,
+            "{said} is not found in {session}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

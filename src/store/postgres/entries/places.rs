@@ -63,8 +63,9 @@ pub(in crate::store::postgres) async fn places_of(
     let mut found: Vec<Result<Found, Fault>> = wanted.iter().map(|_| Ok(Found::new())).collect();
     for row in &rows {
         let columns = Columns(row);
-        let number = columns.integer(0).unwrap_or_default();
-        let at = usize::try_from(number).unwrap_or_default();
+        let place = columns.integer(0).and_then(number);
+        let place = place.map_err(|damage| Fault::damaged("a place of entries".to_owned(), damage))?;
+        let at = usize::try_from(place).unwrap_or(usize::MAX);
         let (Some((log, to, _)), Some(places)) = (wanted.get(at), found.get_mut(at)) else {
             continue;
         };
