@@ -174,7 +174,7 @@ async fn is_found(balancer: &Balancer, rng: &mut Rng, session: &str, said: &str)
     let start = Instant::now();
     let request = SearchMessagesRequest {
         query: format!("\"{said}\""),
-        session_id: session.to_owned(),
+        session_id: Some(session.to_owned()),
         ..Default::default()
     };
     let call = async |client: Client| client.search_messages(request.clone()).await;
