@@ -6,10 +6,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use prost::Message as _;
 use sessiond::pb::client::attach_response::Frame as Down;
 use sessiond::pb::client::watch_resume_request::Target;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
+use tonic_types::StatusExt as _;
 
 use super::fleet::{Balancer, PATIENCE};
 use crate::support::build::{assistant, entries, named, talk, user};
@@ -20,7 +22,7 @@ use crate::support::pb::{
 };
 use crate::support::resume::{is_end, on_engine};
 use crate::support::rng::Rng;
-use crate::support::{Client, Status, Wire, until};
+use crate::support::{Client, Code, Status, Wire, until};
 
 const ENGINES: usize = 2;
 /// Messages of a session that is resumed: several batches of a seed.
@@ -333,10 +335,10 @@ async fn resume(
             ResumeState::Ready => {}
             // No engine came back in time, attempt after attempt.
             ResumeState::Failed => {
-                let error = format!("{:?}", end.error);
+                let reason = reason(&end);
                 assert!(
-                    error.contains("ENGINE_LOST") || error.contains("ENGINE_NOT_ATTACHED"),
-                    "{end:?}"
+                    ["ENGINE_LOST", "ENGINE_NOT_ATTACHED"].contains(&&*reason),
+                    "{reason}: {end:?}"
                 );
                 resumes.failed += 1;
                 continue;
@@ -355,6 +357,14 @@ async fn resume(
         resumes.ready += 1;
     }
     resumes
+}
+
+/// Why a resume failed.
+fn reason(end: &ResumeProgress) -> String {
+    let error = end.error.as_ref().unwrap();
+    let details = error.encode_to_vec().into();
+    let status = Status::with_details(Code::from(error.code), &error.message, details);
+    status.get_details_error_info().unwrap().reason
 }
 
 /// Watches a resume through any replica, and through another one when that breaks, to its end; it never goes back.
