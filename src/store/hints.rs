@@ -99,6 +99,13 @@ impl Hints {
         state.underway = Some(through);
     }
 
+    /// Something was written of which nothing is known.
+    pub(in crate::store) fn miss(&self) {
+        let mut state = self.state();
+        state.taken.all = true;
+        state.oldest = Some(Time(0));
+    }
+
     /// Lets whoever waits look.
     pub(in crate::store) fn wake(&self) {
         self.news.send_modify(|news| *news = news.wrapping_add(1));
@@ -137,5 +144,24 @@ impl Hints {
     fn state(&self) -> MutexGuard<'_, State> {
         // Sets and times are whole after any panic that could happen under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missed_while_all_is_looked_at_is_not_settled_with_it() {
+        let hints = Hints::default();
+        hints.everything(Time(5));
+        assert!(matches!(hints.reach(), Reach::Until(Time(4))));
+        assert!(hints.take().all);
+        hints.miss();
+        hints.settle();
+        assert!(matches!(hints.reach(), Reach::Until(time) if time < Time(4)));
+        assert!(hints.take().all);
+        hints.settle();
+        assert!(matches!(hints.reach(), Reach::All));
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Of all replicas one *keeps* the index: the one whose name `search_state` has, until a time of the database's clock
 //! that it puts off again and again. It reads what the index lacks and puts it in; how far each log is indexed is stored
-//! in the transaction of its rows. Hints say where to look; who begins to keep the index looks at everything once. Were
-//! there two keepers, as where one was paused, neither could do harm: rows go in only if their log is still where they
-//! begin.
+//! in the transaction of its rows, in which it is still this one. Hints say where to look; who begins to keep the index
+//! looks at everything once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +21,9 @@ use crate::domain::outcome::More;
 use crate::domain::query::Bound;
 use crate::domain::search::{Found, Indexed, Place, Query, Reach};
 use crate::domain::{Time, words};
-use crate::store::record::column;
 use crate::store::{Error, Lack};
 
+mod keeping;
 mod lack;
 mod prune;
 mod search;
@@ -34,7 +33,9 @@ mod write;
 
 pub(super) use crate::store::hints::Hints;
 
+use keeping::{KEPT_FOR, Known, RENEWS_EVERY};
 use lack::Todo;
+use write::Put;
 
 /// `terms` has the words of a message and its scope, each once; `words` has them in order, for phrases. `place` orders
 /// messages by time, the newest last. `search_state` says how far the index was when it last was whole, how far a place
@@ -59,8 +60,9 @@ INSERT INTO search_state DEFAULT VALUES;
 "#;
 
 pub(super) const STATEMENTS: &[&str] = &[
-    KEEP,
-    LEAVE,
+    keeping::KEEP,
+    keeping::LEAVE,
+    keeping::HOLDS,
     STATE,
     lack::LACKING,
     lack::SESSION,
@@ -84,16 +86,6 @@ const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often whoever keeps the index looks at everything: what replicas tell each other may be lost.
 const LOOKS_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a replica keeps the index that says no more that it does.
-const KEPT_FOR: Duration = Duration::from_secs(5);
-
-/// How often it says so.
-const RENEWS_EVERY: Duration = Duration::from_secs(1);
-
-const KEEP: &str = "UPDATE search_state AS s SET keeper = $1, kept_until = c.now + $2 \
-    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS c \
-    WHERE s.one AND (s.keeper = $1 OR s.kept_until <= c.now) RETURNING s.one";
-const LEAVE: &str = "UPDATE search_state SET kept_until = 0 WHERE one AND keeper = $1";
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
 
 /// The index, as the rest of the store holds it.
@@ -193,16 +185,29 @@ impl Index {
             return Ok(());
         };
         conn.batch("indexing", "BEGIN").await?;
-        match write::put(conn, batch, through).await {
-            Ok(()) => conn.batch("indexing", "COMMIT").await?,
+        let put = match keeping::holds(conn, self.name).await {
+            Ok(true) => write::put(conn, batch, through).await,
+            Ok(false) => {
+                conn.batch("indexing", "ROLLBACK").await?;
+                self.loses(keeper);
+                return Ok(());
+            }
+            Err(fault) => Err(fault),
+        };
+        match put {
+            Ok(put) => {
+                conn.batch("indexing", "COMMIT").await?;
+                if put == Put::All {
+                    keeper.todo.was_put_in();
+                }
+                Ok(())
+            }
             Err(fault) => {
                 // What failed says more than that it cannot be taken back.
                 let _ = conn.batch("indexing", "ROLLBACK").await;
-                return Err(fault);
+                Err(fault)
             }
         }
-        keeper.todo.was_put_in();
-        Ok(())
     }
 
     /// A page of what is found.
@@ -247,9 +252,8 @@ impl Index {
     pub(super) async fn close(&self) {
         let mut keeper = self.keeper.lock().await;
         if let Some(conn) = keeper.conn.take() {
-            let name = self.name.as_bytes().as_slice();
             // Else another one has it a little later.
-            let _ = conn.run("leaving the search index", LEAVE, &[&name]).await;
+            let _ = keeping::leave(&conn, self.name).await;
         }
         *keeper = Keeper::default();
     }
@@ -265,26 +269,26 @@ impl Index {
         let Some(conn) = keeper.conn.as_ref() else {
             return Ok(());
         };
-        if keeper.said.is_some_and(|said| said.elapsed() < RENEWS_EVERY) {
+        let age = keeper.said.map(|said| said.elapsed());
+        if age.is_some_and(|age| age < RENEWS_EVERY) {
             return Ok(());
         }
+        // Later than that, another one may have kept it in between.
+        let still = age.is_some_and(|age| age < KEPT_FOR);
+        let known = match shared.hints.reach() {
+            Reach::All if still => Known::Whole,
+            Reach::All | Reach::Until(_) => Known::Nothing,
+        };
         let saying = Instant::now();
-        let name = self.name.as_bytes().as_slice();
-        let kept_for = column(KEPT_FOR.as_millis() as u64);
-        let kept = conn.run(operation, KEEP, &[&name, &kept_for]).await? == 1;
-        match (kept, keeper.said.is_some()) {
-            (true, false) => {}
-            (true, true) => {
-                keeper.said = Some(saying);
-                return Ok(());
+        if !keeping::keep(conn, self.name, known).await? {
+            if keeper.said.is_some() {
+                self.loses(keeper);
             }
-            (false, false) => return Ok(()),
-            (false, true) => {
-                // What it was about to do another one does now.
-                (keeper.said, keeper.todo) = (None, Todo::default());
-                shared.hints.everything(Time(0));
-                return Ok(());
-            }
+            return Ok(());
+        }
+        if still {
+            keeper.said = Some(saying);
+            return Ok(());
         }
         let state = state(conn).await?;
         let version = i64::from(words::VERSION);
@@ -300,8 +304,14 @@ impl Index {
         }
         shared.hints.everything(through);
         keeper.looked = Some(Instant::now());
-        keeper.said = Some(saying);
+        (keeper.said, keeper.todo) = (Some(saying), Todo::default());
         Ok(())
+    }
+
+    /// Another one keeps it by now, and does what this one was about to do.
+    fn loses(&self, keeper: &mut Keeper) {
+        (keeper.said, keeper.todo) = (None, Todo::default());
+        self.shared.hints.everything(Time(0));
     }
 }
 

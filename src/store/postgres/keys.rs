@@ -293,9 +293,9 @@ impl Salt {
         self.key(kind, Hold::Alone, &parts).hash
     }
 
-    /// The lock of the replica that keeps the search index.
-    pub(super) fn of_index(self) -> i64 {
-        xxh3_64_with_seed(b"search index", self.0).cast_signed()
+    /// What tells the news of a store from those of others in its database.
+    pub(super) fn of_news(self) -> u64 {
+        xxh3_64_with_seed(b"news", self.0)
     }
 
     /// Adds the keys of a log.

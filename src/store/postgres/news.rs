@@ -28,10 +28,10 @@ use super::lane::Shared;
 use super::pool::Pool;
 use super::{resumes, sessions, threads};
 use crate::domain::outcome::More;
-use crate::domain::{Namespace, ResumeId, SessionId, ThreadId, Time};
+use crate::domain::{Namespace, ResumeId, SessionId, ThreadId};
 use crate::store::{Changes, Error};
 
-/// Names that wait to be told; with more the rest goes untold.
+/// Names that wait to be told; of more it is told only that there are more.
 const QUEUE_MAX: usize = 10_000;
 
 /// Names that are read at once.
@@ -234,6 +234,10 @@ impl Untold {
             }
         };
         drop(names);
+        if !self.closes.is_cancelled() && !pool.is_closed() {
+            // What is told from now on is not heard.
+            look_at_everything(shared);
+        }
         if timeout(LISTEN_AFTER, &mut hearing).await.is_err() {
             hearing.abort();
         }
@@ -245,6 +249,10 @@ impl Untold {
         let payload = self.payload(replica, name);
         let values: [(&(dyn ToSql + Sync), Type); 2] = [(&channel, Type::TEXT), (&payload, Type::TEXT)];
         let told = client.query_typed(NOTIFY, &values).await;
+        if told.is_err() {
+            // Nobody has these names any more.
+            self.is_short.store(true, Ordering::Release);
+        }
         told.map(drop).map_err(failed("telling replicas"))
     }
 
@@ -279,7 +287,7 @@ impl Untold {
     }
 }
 
-/// The names that another replica tells, and whether there are more.
+/// The names that another replica tells, and whether there are more that nobody tells.
 fn others(payload: &str, replica: Uuid) -> (Vec<Name>, More) {
     let mut lines = payload.lines();
     if lines.next() == Some(&*replica.simple().to_string()) {
@@ -296,47 +304,43 @@ fn others(payload: &str, replica: Uuid) -> (Vec<Name>, More) {
 
 /// The channel of a store; stores that share a database do not hear each other.
 pub(super) fn channel(salt: Salt) -> String {
-    format!("sessiond_{:016x}", salt.of_index().cast_unsigned())
+    format!("sessiond_{:016x}", salt.of_news())
 }
 
-/// Reads what others have changed, and tells this replica's observers: all that has piled up in one go, and one by one
-/// what cannot be read so.
+/// Reads what others have changed, and tells this replica's observers: all that has piled up in one go. What cannot be
+/// read nobody is told of; whoever waits for it looks himself, now and once something can be read again.
 async fn hear(mut names: mpsc::Receiver<Name>, shared: Arc<Shared>, pool: Arc<Pool>) {
-    let mut heard = Vec::new();
+    let (mut heard, mut is_failing) = (Vec::new(), false);
     while names.recv_many(&mut heard, READ_AT_ONCE).await > 0 {
         let names: BTreeSet<Name> = heard.drain(..).collect();
-        if is_told(&names, &shared, &pool).await {
-            continue;
-        }
-        for name in names {
-            if !is_told(&BTreeSet::from([name]), &shared, &pool).await {
-                look_at_everything(&shared);
+        let told = AssertUnwindSafe(told(&names, &shared, &pool)).catch_unwind();
+        let has_failed = match told.await {
+            Ok(Ok(())) => false,
+            Ok(Err(_)) if pool.is_closed() => return,
+            Ok(Err(error)) => {
+                if !is_failing {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "what other replicas have changed cannot be read");
+                }
+                true
             }
+            Err(_) => {
+                tracing::error!("telling what another replica has changed has panicked");
+                true
+            }
+        };
+        if has_failed != is_failing {
+            look_at_everything(&shared);
         }
+        is_failing = has_failed;
     }
 }
 
 /// Whoever waits for something has to look himself.
 fn look_at_everything(shared: &Shared) {
-    shared.hints.everything(Time(0));
+    shared.hints.miss();
     shared.hints.wake();
     shared.observers.tell_missed();
-}
-
-async fn is_told(names: &BTreeSet<Name>, shared: &Shared, pool: &Pool) -> bool {
-    let told = AssertUnwindSafe(told(names, shared, pool)).catch_unwind();
-    match told.await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            let (count, error): (_, &dyn std::error::Error) = (names.len(), &error);
-            tracing::warn!(count, error, "what another replica has changed cannot be read");
-            false
-        }
-        Err(_) => {
-            tracing::error!("telling what another replica has changed has panicked");
-            false
-        }
-    }
 }
 
 async fn told(names: &BTreeSet<Name>, shared: &Shared, pool: &Pool) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, IsolationLevel};
 
-use super::fault::failed;
+use super::fault::{Fault, Said, failed};
 use super::open::OpenError;
 
 /// A step: what it does, in SQL, and the version of the oldest program that works with what it leaves.
@@ -40,6 +40,9 @@ const LOCK: i64 = 0x7365_7373_696f_6e64;
 
 /// How long it is before a lock that somebody else has is asked for again.
 const LOCKED_FOR: Duration = Duration::from_millis(500);
+
+/// How often it is asked for while another process takes steps: for ten minutes.
+const LOCK_ATTEMPTS_MAX: u32 = 1_200;
 
 /// How often a step is tried that finds a table in use.
 const ATTEMPTS_MAX: u32 = 20;
@@ -93,7 +96,7 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Schema, OpenError> {
     if before.is_current() {
         return Ok(before);
     }
-    lock(client).await.map_err(fault)?;
+    lock(client).await?;
     let done = steps(client).await;
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     done?;
@@ -102,21 +105,23 @@ pub(super) async fn migrate(client: &mut Client) -> Result<Schema, OpenError> {
 }
 
 /// Waits until nobody else takes steps.
-async fn lock(client: &Client) -> Result<(), Error> {
-    let mut is_told = false;
-    loop {
+async fn lock(client: &Client) -> Result<(), OpenError> {
+    let operation = "waiting for who prepares the database";
+    for attempt in 0..LOCK_ATTEMPTS_MAX {
         let locked = client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
-            .await?;
-        if locked.try_get(0)? {
+            .await;
+        let locked = locked.and_then(|row| row.try_get(0));
+        if locked.map_err(|error| OpenError::of(failed(operation)(error)))? {
             return Ok(());
         }
-        if !is_told {
+        if attempt == 0 {
             tracing::info!("another process prepares the database, and is waited for");
         }
-        is_told = true;
         sleep(LOCKED_FOR).await;
     }
+    let said = Said::of("another process does not come to an end with it");
+    Err(OpenError::of(Fault::Database { operation, said }))
 }
 
 async fn steps(client: &mut Client) -> Result<(), OpenError> {

@@ -28,8 +28,8 @@ const HEARD_MAX: usize = 1_000;
 const READING_ROOTS: &str = "reading what the database's certificate is verified with";
 
 /// Has the server notice within half a minute that nobody is at the other end any more: it holds locks for whoever was.
-pub(super) const NOTICED: &str =
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;";
+pub(super) const NOTICED: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
+    SET tcp_keepalives_count = 3; SET tcp_user_timeout = 25000;";
 
 /// How long a statement of a connection that listens may take.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(5);

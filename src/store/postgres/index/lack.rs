@@ -21,10 +21,10 @@ use crate::store::room::Room;
 /// Sessions that a look at everything takes at once.
 const NAMES_MAX: i64 = 1_000;
 
-pub(super) const LACKING: &str = "SELECT s.namespace, s.session_id FROM sessions AS s \
-    LEFT JOIN search_logs AS i ON i.log = s.log \
-    WHERE (s.namespace, s.session_id) > ($1, $2) AND (i.log IS NULL OR i.indexed_to < s.seq) \
-    ORDER BY s.namespace, s.session_id LIMIT $3";
+pub(super) const LACKING: &str = "SELECT s.namespace, s.session_id, i.log IS NULL OR i.indexed_to < s.seq \
+    FROM (SELECT namespace, session_id, log, seq FROM sessions WHERE (namespace, session_id) > ($1, $2) \
+        ORDER BY namespace, session_id LIMIT $3) AS s \
+    LEFT JOIN search_logs AS i ON i.log = s.log ORDER BY s.namespace, s.session_id";
 
 pub(super) const SESSION: &str = "SELECT s.log, s.seq, l.path, i.indexed_to FROM sessions AS s \
     LEFT JOIN logs AS l ON l.log = s.log LEFT JOIN search_logs AS i ON i.log = s.log \
@@ -133,7 +133,7 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
     })
 }
 
-/// The next sessions of a look at everything: those of which the index lacks something.
+/// The next sessions of a look at everything, some at a time: those of which the index lacks something.
 async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
     let Look::Sessions(after) = &todo.all else {
         return Ok(());
@@ -144,18 +144,20 @@ async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
     let rows = conn
         .rows("looking at every session", LACKING, &[&ns, &id, &NAMES_MAX])
         .await?;
-    let name = |row| -> Option<Name> {
+    let name = |row| -> Option<(Name, bool)> {
         let columns = Columns(row);
         let ns = Namespace::parse(columns.text(0).ok()?).ok()?;
-        Some((ns, SessionId::parse(columns.text(1).ok()?, "session_id").ok()?))
+        let id = SessionId::parse(columns.text(1).ok()?, "session_id").ok()?;
+        Some(((ns, id), columns.flag(2).ok()?))
     };
     // A name that cannot be read is met again in every list, and logged there.
-    let names: Vec<Name> = rows.iter().filter_map(name).collect();
+    let names: Vec<(Name, bool)> = rows.iter().filter_map(name).collect();
     todo.all = match names.last() {
-        Some(last) if column(rows.len() as u64) == NAMES_MAX => Look::Sessions(Some(last.clone())),
+        Some((last, _)) if column(rows.len() as u64) == NAMES_MAX => Look::Sessions(Some(last.clone())),
         Some(_) | None => Look::Over,
     };
-    todo.others.extend(names);
+    let lacking = names.into_iter().filter(|(_, lacks)| *lacks);
+    todo.others.extend(lacking.map(|(name, _)| name));
     Ok(())
 }
 

@@ -12,10 +12,9 @@ use crate::store::record::{column, log_id};
 /// Logs of the index that a look at everything takes at once.
 const LOGS_MAX: i64 = 1_000;
 
-pub(super) const LOST: &str = "SELECT i.log FROM search_logs AS i WHERE i.log > $1 \
-    AND (NOT EXISTS (SELECT 1 FROM logs AS l WHERE l.log = i.log) \
-        OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), 0) < i.indexed_to) \
-    ORDER BY i.log LIMIT $2";
+pub(super) const LOST: &str = "SELECT i.log, NOT EXISTS (SELECT 1 FROM logs AS l WHERE l.log = i.log) \
+        OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), 0) < i.indexed_to \
+    FROM (SELECT log, indexed_to FROM search_logs WHERE log > $1 ORDER BY log LIMIT $2) AS i ORDER BY i.log";
 
 pub(super) const DROP: &str = "DELETE FROM search_messages WHERE (namespace, place) IN ( \
     SELECT namespace, place FROM search_messages WHERE log = $1 AND seq > $2 LIMIT $3)";
@@ -25,7 +24,7 @@ pub(super) const FORGET: &str = "DELETE FROM search_logs WHERE log = $1";
 
 /// Removes what the logs that are to be looked at have lost, as much as one call may.
 pub(super) async fn prune(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
-    while let Look::Logs(after) = todo.all {
+    if let Look::Logs(after) = todo.all {
         look_further(conn, todo, after).await?;
     }
     let mut left = column(SCAN_ROWS_MAX as u64);
@@ -51,15 +50,17 @@ async fn look_further(conn: &Conn, todo: &mut Todo, after: Option<LogId>) -> Res
             &[&after, &LOGS_MAX],
         )
         .await?;
-    let logs = rows
-        .iter()
-        .filter_map(|row| Columns(row).blob(0).and_then(log_id).ok());
-    let logs: Vec<LogId> = logs.collect();
+    let log = |row| -> Option<(LogId, bool)> {
+        let columns = Columns(row);
+        Some((columns.blob(0).and_then(log_id).ok()?, columns.flag(1).ok()?))
+    };
+    let logs: Vec<(LogId, bool)> = rows.iter().filter_map(log).collect();
     todo.all = match logs.last() {
-        Some(last) if column(rows.len() as u64) == LOGS_MAX => Look::Logs(Some(*last)),
+        Some((last, _)) if column(rows.len() as u64) == LOGS_MAX => Look::Logs(Some(*last)),
         Some(_) | None => Look::Sessions(None),
     };
-    todo.logs.extend(logs);
+    let lost = logs.into_iter().filter(|(_, is_lost)| *is_lost);
+    todo.logs.extend(lost.map(|(log, _)| log));
     Ok(())
 }
 

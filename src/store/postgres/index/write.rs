@@ -24,23 +24,33 @@ pub(super) const PUT: &str = "INSERT INTO search_messages (namespace, place, log
     FROM unnest($2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[], $6::text[], $7::text[]) \
         AS u (place, log, seq, time, words, terms)";
 
-pub(super) const SETTLE: &str =
-    "UPDATE search_state SET spread = greatest(spread, $1), through = coalesce($2, through)";
+pub(super) const SETTLE: &str = "UPDATE search_state SET spread = greatest(spread, $1), through = greatest(coalesce($2, through), through)";
 
 /// A row of the batch.
 type Taken<'a> = (&'a Indexed, &'a Row);
 
-/// Puts a batch in. Of a log that is not where the batch takes it to be nothing is put in: it is looked at again.
-pub(super) async fn put(conn: &Conn, batch: &[Indexed], through: Option<Time>) -> Result<(), Fault> {
+/// How much of a batch went in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    All,
+    /// A log was not where the batch took it to be: it has to be looked at again.
+    Part,
+}
+
+/// Puts a batch in, of each log all or nothing. The index is whole up to `through` if all of it went in.
+pub(super) async fn put(conn: &Conn, batch: &[Indexed], through: Option<Time>) -> Result<Put, Fault> {
     let advancing = batch
         .iter()
         .map(|indexed| Box::pin(advance(conn, indexed)) as Asking<'_, _>);
     let advanced: Vec<Result<u64, Fault>> = in_order(advancing.collect()).await;
     let mut by_namespace: BTreeMap<&Namespace, Vec<Taken<'_>>> = BTreeMap::new();
+    let mut put = Put::All;
     for (indexed, advanced) in batch.iter().zip(advanced) {
         if advanced? == 1 {
             let rows = by_namespace.entry(&indexed.namespace).or_default();
             rows.extend(indexed.rows.iter().map(|row| (indexed, row)));
+        } else {
+            put = Put::Part;
         }
     }
     let mut spread = 0;
@@ -49,8 +59,9 @@ pub(super) async fn put(conn: &Conn, batch: &[Indexed], through: Option<Time>) -
         rows.sort_by_key(|(_, row)| row.time);
         spread = spread.max(insert(conn, ns, &rows).await?);
     }
-    let through = through.map(|time| time.0);
-    conn.run("indexing", SETTLE, &[&spread, &through]).await.map(drop)
+    let through = through.filter(|_| put == Put::All).map(|time| time.0);
+    conn.run("indexing", SETTLE, &[&spread, &through]).await?;
+    Ok(put)
 }
 
 /// Notes how far a log is indexed with a batch; 0: it is somewhere else.

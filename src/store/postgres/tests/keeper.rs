@@ -1,19 +1,39 @@
 //! Which replica keeps the search index.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use super::{InSchema, told};
-use crate::domain::fixture as f;
+use crate::domain::search::{Indexed, Query, Reach, Row, Unindexed};
+use crate::domain::{Entry, Role, fixture as f, words};
 use crate::store::Store;
 use crate::store::conformance::Backend as _;
 use crate::store::conformance::desk::{ALL, Desk};
+use crate::store::postgres::{Options, Postgres};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-async fn lacks_any(store: &dyn Store) -> bool {
-    !store.lack(ALL).await.expect("it can be told").logs.is_empty()
+async fn lacking(store: &dyn Store) -> Vec<Unindexed> {
+    store.lack(ALL).await.expect("it can be told").logs
+}
+
+/// With a row for each message.
+fn indexed(lacking: Vec<Unindexed>) -> Vec<Indexed> {
+    let row = |message: &Entry| Row {
+        seq: message.meta.seq,
+        role: Role::User,
+        time: message.meta.create_time,
+        words: "word".to_owned(),
+    };
+    let log = |log: Unindexed| Indexed {
+        namespace: log.namespace,
+        log: log.log,
+        after: log.after,
+        to: log.to,
+        rows: log.messages.iter().map(row).collect(),
+    };
+    lacking.into_iter().map(log).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,22 +43,58 @@ async fn one_that_stands_still_is_followed_by_another_and_puts_nothing_in() {
     let other = schema.open().await;
     desk.create("s").await;
     desk.append("s", vec![f::user("m", "word")]).await;
-    assert!(lacks_any(&*desk.store).await, "the first to ask keeps the index");
-    assert!(!lacks_any(&*other).await);
+    let given = lacking(&*desk.store).await;
+    assert_eq!(given.len(), 1, "the first to ask keeps the index");
+    assert!(lacking(&*other).await.is_empty());
     // As it is when it has said nothing for a while.
     told(&format!("UPDATE {}.search_state SET kept_until = 0", schema.0)).await;
-    assert!(lacks_any(&*other).await, "the other one keeps it now");
-    let start = Instant::now();
-    while lacks_any(&*desk.store).await {
-        assert!(start.elapsed() < DEADLINE, "both keep it");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        // Who keeps it says so.
-        assert!(other.lack(ALL).await.is_ok());
-    }
-    let put = desk.store.index(Vec::new(), Some(desk.now())).await;
-    put.expect("it is nothing to fail over");
+    assert_eq!(lacking(&*other).await.len(), 1, "the other one keeps it now");
+    let rows = format!("SELECT count(*) FROM {}.search_messages", schema.0);
+    let put = desk.store.index(indexed(given), Some(desk.now())).await;
+    put.expect("nothing is wrong with it");
+    assert_eq!(told(&rows).await, 0, "it is not this one's to put in");
     let through = told(&format!("SELECT through FROM {}.search_state", schema.0)).await;
-    assert_eq!(through, 0, "whoever does not keep it says nothing of it");
+    assert_eq!(through, 0, "nor to say how far it is");
+    assert!(lacking(&*desk.store).await.is_empty());
+    let put = other
+        .index(indexed(lacking(&*other).await), Some(desk.now()))
+        .await;
+    put.expect("nothing is wrong with it");
+    assert_eq!(told(&rows).await, 1);
     desk.store.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_keep_it_learns_how_far_it_is_though_nobody_writes() {
+    let schema = InSchema::new().await;
+    let open = async || {
+        let store = Postgres::open(&schema.url_by_clock(), &Options::default()).await;
+        store.expect("opened")
+    };
+    let (keeper, other) = (open().await, open().await);
+    let query = Query {
+        namespace: f::namespace(),
+        words: words::Query::parse("word").expect("valid"),
+        session: None,
+        workspace: None,
+        roles: Vec::new(),
+        after: None,
+        before: None,
+    };
+    let start = Instant::now();
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
+    loop {
+        assert!(lacking(&keeper).await.is_empty());
+        let found = other.search(&query, None, ALL).await.expect("searched");
+        match found.reach {
+            Reach::Until(time) if u128::from(time.0.unsigned_abs()) > began.as_nanos() => break,
+            Reach::Until(_) => {}
+            Reach::All => panic!("it cannot know"),
+        }
+        assert!(start.elapsed() < DEADLINE, "it is not told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    keeper.close().await;
     other.close().await;
 }
