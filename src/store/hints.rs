@@ -92,17 +92,17 @@ impl Hints {
         self.wake();
     }
 
-    /// Everything has to be looked at; what was written up to `through` was indexed once.
+    /// Everything has to be looked at, in any order; what was written up to `through` was indexed once.
     pub(in crate::store) fn everything(&self, through: Time) {
         let mut state = self.state();
-        state.taken.all = true;
+        state.taken = Taken::everything();
         state.underway = Some(through);
     }
 
     /// Something was written of which nothing is known.
     pub(in crate::store) fn miss(&self) {
         let mut state = self.state();
-        state.taken.all = true;
+        state.taken = Taken::everything();
         state.oldest = Some(Time(0));
     }
 

@@ -16,7 +16,8 @@ const RECEIPTS: &str = "SELECT 1::bigint FROM receipts WHERE time < $2 LIMIT lea
 const PURGES: &str = "SELECT namespace, session_id FROM sessions WHERE purge_time IS NOT NULL AND purge_time <= $2 \
     ORDER BY purge_time LIMIT $1";
 const LOOSE: &str = "SELECT log FROM loose WHERE since <= $2 ORDER BY since LIMIT $1";
-const LONG: &str = "SELECT namespace, session_id FROM sessions WHERE path_parts > 64 LIMIT $1";
+const LONG: &str = "SELECT namespace, session_id FROM sessions WHERE path_parts > 64 \
+    ORDER BY path_parts, namespace, session_id LIMIT $1";
 const RESUMES: &str =
     "SELECT 1::bigint FROM resumes WHERE end_time IS NOT NULL AND end_time < $2 LIMIT least(1::bigint, $1)";
 const HEADS: &str =

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::columns::Columns;
@@ -65,6 +66,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     keeping::HOLDS,
     STATE,
     lack::LACKING,
+    lack::LACKING_OF,
     lack::SESSION,
     lack::REACHED,
     prune::LOST,
@@ -82,6 +84,9 @@ pub(super) const STATEMENTS: &[&str] = &[
 
 /// How long a replica that does not keep the index waits before it asks again whether it may.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long whoever closes waits for what is being indexed.
+const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often whoever keeps the index looks at everything: what replicas tell each other may be lost.
 const LOOKS_EVERY: Duration = Duration::from_secs(60);
@@ -248,14 +253,16 @@ impl Index {
         });
     }
 
-    /// Lets another replica keep the index.
+    /// Lets another replica keep the index; if that cannot be said in time it does a little later.
     pub(super) async fn close(&self) {
-        let mut keeper = self.keeper.lock().await;
-        if let Some(conn) = keeper.conn.take() {
-            // Else another one has it a little later.
-            let _ = keeping::leave(&conn, self.name).await;
-        }
-        *keeper = Keeper::default();
+        let leaving = async {
+            let mut keeper = self.keeper.lock().await;
+            if let Some(conn) = keeper.conn.take() {
+                let _ = keeping::leave(&conn, self.name).await;
+            }
+            *keeper = Keeper::default();
+        };
+        let _ = timeout(LEAVES_WITHIN, leaving).await;
     }
 
     /// Connects, and keeps the index if nobody else does.

@@ -1,8 +1,7 @@
 //! What the index lacks: of the logs that sessions show, the messages behind how far each is indexed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::outcome::More;
 use crate::domain::path::Span;
 use crate::domain::query::Bound;
@@ -18,6 +17,12 @@ use crate::store::postgres::logs::named_log;
 use crate::store::record::{Damage, column, log_id, number};
 use crate::store::room::Room;
 
+/// Sessions of which is asked at once whether the index lacks anything of them.
+const NAMES_AT_ONCE: usize = 100;
+
+/// How often that is asked in one call: whoever keeps the index has to say so in between, and may be stopped.
+const STEPS_MAX: usize = 5;
+
 /// Sessions that a look at everything takes at once.
 const NAMES_MAX: i64 = 1_000;
 
@@ -25,6 +30,10 @@ pub(super) const LACKING: &str = "SELECT s.namespace, s.session_id, i.log IS NUL
     FROM (SELECT namespace, session_id, log, seq FROM sessions WHERE (namespace, session_id) > ($1, $2) \
         ORDER BY namespace, session_id LIMIT $3) AS s \
     LEFT JOIN search_logs AS i ON i.log = s.log ORDER BY s.namespace, s.session_id";
+
+pub(super) const LACKING_OF: &str = "SELECT s.namespace, s.session_id FROM unnest($1::text[], $2::text[]) AS k (ns, id) \
+    JOIN sessions AS s ON s.namespace = k.ns AND s.session_id = k.id LEFT JOIN search_logs AS i ON i.log = s.log \
+    WHERE i.log IS NULL OR i.indexed_to < s.seq";
 
 pub(super) const SESSION: &str = "SELECT s.log, s.seq, l.path, i.indexed_to FROM sessions AS s \
     LEFT JOIN logs AS l ON l.log = s.log LEFT JOIN search_logs AS i ON i.log = s.log \
@@ -77,15 +86,21 @@ impl Todo {
         self.given_out.clear();
     }
 
-    /// The next session. Those that have just been written to and all others take turns: neither waits long for the
+    /// The next sessions. Those that have just been written to and all others take turns: neither waits long for the
     /// other.
-    fn next(&mut self) -> Option<Name> {
-        self.fresh_is_next = !self.fresh_is_next;
-        if self.fresh_is_next {
-            self.fresh.pop_front().or_else(|| self.others.pop_front())
-        } else {
-            self.others.pop_front().or_else(|| self.fresh.pop_front())
+    fn next(&mut self) -> Vec<Name> {
+        let mut names = Vec::new();
+        while names.len() < NAMES_AT_ONCE {
+            self.fresh_is_next = !self.fresh_is_next;
+            let name = if self.fresh_is_next {
+                self.fresh.pop_front().or_else(|| self.others.pop_front())
+            } else {
+                self.others.pop_front().or_else(|| self.fresh.pop_front())
+            };
+            let Some(name) = name else { break };
+            names.push(name);
         }
+        names
     }
 
     fn is_empty(&self) -> bool {
@@ -102,28 +117,25 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
         reached: HashMap::new(),
         logs: Vec::new(),
     };
-    for _ in 0..SCAN_ROWS_MAX {
+    'all: for _ in 0..STEPS_MAX {
         if todo.is_empty() {
             look_further(conn, todo).await?;
         }
-        let Some(name) = todo.next() else {
-            break;
-        };
-        let before = found.logs.len();
-        let whole = match found.look_at(&name).await {
-            Ok(whole) => whole,
-            Err(fault) => {
-                todo.others.push_back(name);
-                return Err(fault);
-            }
-        };
-        if whole == More::Left {
-            // Others come first: a long session must not keep the short ones waiting.
-            todo.others.push_back(name);
+        let names = todo.next();
+        if names.is_empty() {
             break;
         }
-        if found.logs.len() > before {
-            todo.given_out.push(name);
+        let mut names = lacking(conn, names).await?.into_iter();
+        while let Some(name) = names.next() {
+            let before = found.logs.len();
+            if found.look_at(&name).await? == More::Left {
+                // Others come first: a long session must not keep the short ones waiting.
+                todo.others.extend(names.chain([name]));
+                break 'all;
+            }
+            if found.logs.len() > before {
+                todo.given_out.push(name);
+            }
         }
     }
     let done = todo.is_empty() && todo.logs.is_empty() && matches!(todo.all, Look::Over);
@@ -131,6 +143,22 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
         logs: found.logs,
         more: if done { More::Done } else { More::Left },
     })
+}
+
+/// Those of these sessions of which the index lacks something.
+async fn lacking(conn: &Conn, names: Vec<Name>) -> Result<Vec<Name>, Fault> {
+    let namespaces: Vec<&str> = names.iter().map(|(ns, _)| ns.as_str()).collect();
+    let ids: Vec<&str> = names.iter().map(|(_, id)| id.as_str()).collect();
+    let rows = conn
+        .rows("looking at sessions", LACKING_OF, &[&namespaces, &ids])
+        .await?;
+    let text = |row, at| Columns(row).text(at).map(str::to_owned).ok();
+    let lacking: HashSet<(String, String)> = rows
+        .iter()
+        .filter_map(|row| text(row, 0).zip(text(row, 1)))
+        .collect();
+    let lacks = |(ns, id): &Name| lacking.contains(&(ns.to_string(), id.to_string()));
+    Ok(names.into_iter().filter(lacks).collect())
 }
 
 /// The next sessions of a look at everything, some at a time: those of which the index lacks something.

@@ -12,6 +12,9 @@ use crate::store::record::{column, log_id};
 /// Logs of the index that a look at everything takes at once.
 const LOGS_MAX: i64 = 1_000;
 
+/// Logs that one call prunes.
+const LOGS_AT_ONCE: usize = 200;
+
 pub(super) const LOST: &str = "SELECT i.log, NOT EXISTS (SELECT 1 FROM logs AS l WHERE l.log = i.log) \
         OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), 0) < i.indexed_to \
     FROM (SELECT log, indexed_to FROM search_logs WHERE log > $1 ORDER BY log LIMIT $2) AS i ORDER BY i.log";
@@ -28,7 +31,10 @@ pub(super) async fn prune(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
         look_further(conn, todo, after).await?;
     }
     let mut left = column(SCAN_ROWS_MAX as u64);
-    while let Some(log) = todo.logs.front().copied() {
+    for _ in 0..LOGS_AT_ONCE {
+        let Some(log) = todo.logs.front().copied() else {
+            break;
+        };
         let removed = prune_log(conn, log, left).await?;
         left -= removed.min(left);
         if left == 0 {
