@@ -83,6 +83,9 @@ use tls::Connector;
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a store that closes waits for what it writes.
+const LANES_END_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long a store that closes tells others of its last commits.
 const TELLS_FOR: Duration = Duration::from_secs(2);
 
@@ -476,8 +479,13 @@ impl Store for Postgres {
     async fn close(&self) {
         self.index.close().await;
         self.lanes.close();
-        // Nothing is ever sent: it ends when the last lane has dropped its end.
-        let _ = self.ended.lock().await.recv().await;
+        // Nothing is ever sent: it ends when the last lane has dropped its end. What takes longer has not been answered.
+        if timeout(LANES_END_WITHIN, async { self.ended.lock().await.recv().await })
+            .await
+            .is_err()
+        {
+            tracing::warn!("some writes have not come to their end");
+        }
         self.shared.news.close();
         if let Some(telling) = self.telling.lock().await.take() {
             // What is not told by then others find by themselves.

@@ -262,7 +262,9 @@ impl Index {
             }
             *keeper = Keeper::default();
         };
-        let _ = timeout(LEAVES_WITHIN, leaving).await;
+        if timeout(LEAVES_WITHIN, leaving).await.is_err() {
+            tracing::info!("the search index is left as it is being kept");
+        }
     }
 
     /// Connects, and keeps the index if nobody else does.

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::conn::Conn;
@@ -72,6 +73,7 @@ type Reply = oneshot::Sender<Result<Committed, Error>>;
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
+    closes: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -129,6 +131,7 @@ enum NotWritten {
 impl Lanes {
     /// Starts a lane over each connection.
     pub(super) fn start(conns: Vec<Conn>, shared: &Arc<Shared>, alive: &Alive) -> Self {
+        let closes = CancellationToken::new();
         let lane = |(number, conn)| {
             let (jobs, queue) = mpsc::channel(QUEUE_MAX);
             let broken = Arc::new(AtomicBool::new(false));
@@ -141,6 +144,7 @@ impl Lanes {
                 shared: shared.clone(),
                 alone: 0,
                 first: First::Waits,
+                closes: closes.clone(),
                 _alive: alive.clone(),
             };
             tokio::spawn(worker.run());
@@ -151,6 +155,7 @@ impl Lanes {
         };
         Self {
             lanes: conns.into_iter().enumerate().map(lane).collect(),
+            closes,
         }
     }
 
@@ -184,8 +189,10 @@ impl Lanes {
             .try_for_each(|lane| lane.takes_writes().map(drop))
     }
 
-    /// Takes no more; the lanes end when they have finished what was taken.
+    /// Takes no more; the lanes end when they have finished what was taken. They do not wait for callers who wait to be
+    /// taken and may never look again.
     pub(super) fn close(&self) {
+        self.closes.cancel();
         for lane in &self.lanes {
             drop(lane.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
@@ -217,11 +224,13 @@ struct Worker {
     alone: usize,
     /// How the first of the next batch takes its keys.
     first: First,
+    /// The queue takes no more.
+    closes: CancellationToken,
     _alive: Alive,
 }
 
 impl Worker {
-    /// Takes, decides, stores and answers until nobody can send any more.
+    /// Takes, decides, stores and answers until the queue takes no more and is empty.
     async fn run(mut self) {
         loop {
             if self.conn.as_ref().is_none_or(Conn::is_closed) && !self.recover().await {
@@ -234,6 +243,10 @@ impl Worker {
                         self.back.push_back(pending);
                     }
                     () = closed(self.conn.as_ref()) => continue,
+                    () = self.closes.cancelled(), if !self.queue.is_closed() => {
+                        self.queue.close();
+                        continue;
+                    }
                 }
             }
             let batch = self.batch();

@@ -41,6 +41,9 @@ impl Worker {
             }
             self.broken.store(true, Ordering::Release);
             refuse_all(std::mem::take(&mut self.back), NotWritten::Refusing);
+            if self.closes.is_cancelled() {
+                self.queue.close();
+            }
             loop {
                 match self.queue.try_recv() {
                     Ok(pending) => refuse(pending.reply, NotWritten::Refusing),

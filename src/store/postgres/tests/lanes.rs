@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio_postgres::NoTls;
 
@@ -10,6 +11,9 @@ use crate::domain::fixture as f;
 use crate::store::conformance::desk::{Desk, appending, starting};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Less than a store waits for what does not end.
+const CLOSES_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_holds_up_nobody_else() {
@@ -47,4 +51,16 @@ async fn a_locked_table_holds_up_nobody_else() {
     locking.batch_execute("COMMIT").await.expect("it is unlocked");
     let answer = blocked.await.expect("it ends");
     answer.expect("it is done when it can be");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_closes_though_somebody_does_not_take_his_answer() {
+    let schema = InSchema::new().await;
+    let desk = Desk::at(&schema).await;
+    desk.create("s").await;
+    let mut left = Box::pin(desk.commit(appending("s", vec![f::event("e")])));
+    assert!((&mut left).now_or_never().is_none(), "it has to be waited for");
+    let closing = tokio::time::timeout(CLOSES_WITHIN, desk.store.close());
+    closing.await.expect("nobody has to be waited for");
+    left.await.expect("it is stored");
 }
