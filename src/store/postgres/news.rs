@@ -290,16 +290,16 @@ impl Untold {
 /// The names that another replica tells, and whether there are more that nobody tells.
 fn others(payload: &str, replica: Uuid) -> (Vec<Name>, More) {
     let mut lines = payload.lines();
-    if lines.next() == Some(&*replica.simple().to_string()) {
-        return (Vec::new(), More::Done);
-    }
+    let is_own = lines.next() == Some(&*replica.simple().to_string());
     let lines: Vec<&str> = lines.collect();
+    // Among what there was no room for may be what this replica has to read itself.
     let more = if lines.contains(&MORE) {
         More::Left
     } else {
         More::Done
     };
-    (lines.into_iter().filter_map(Name::of).collect(), more)
+    let names = lines.into_iter().filter_map(Name::of);
+    (names.filter(|_| !is_own).collect(), more)
 }
 
 /// The channel of a store; stores that share a database do not hear each other.
@@ -460,6 +460,7 @@ mod tests {
             let payload = untold.payload(one, name);
             assert!(payload.len() < PAYLOAD_MAX);
             let (names, more) = others(&payload, other);
+            assert_eq!(others(&payload, one), (vec![], more));
             told = (told.0 + names.len(), told.1 + usize::from(more == More::Left));
         }
         assert_eq!(told, (QUEUE_MAX, 1));

@@ -6,7 +6,7 @@ use super::{InSchema, told};
 use crate::domain::{Namespace, SessionId};
 use crate::store::Store as _;
 use crate::store::postgres::conn::{Conn, PLANS_KEPT_FOR};
-use crate::store::postgres::pool::Plans;
+use crate::store::postgres::pool::{Plans, Reading};
 use crate::store::postgres::{Options, Postgres, sessions};
 
 /// Tables of a few rows each, which may be walked.
@@ -53,6 +53,12 @@ async fn kept(conn: &Conn) -> Vec<(String, String)> {
     plans
 }
 
+async fn closed(store: &Postgres, reading: Reading) {
+    let end = reading.end(Ok::<_, crate::store::Error>(()));
+    end.await.expect("given back");
+    store.close().await;
+}
+
 #[tokio::test]
 async fn no_kept_plan_walks_a_table() {
     let schema = InSchema::new().await;
@@ -75,11 +81,7 @@ async fn no_kept_plan_walks_a_table() {
             "{statement}\n{plan}"
         );
     }
-    reading
-        .end(Ok::<_, crate::store::Error>(()))
-        .await
-        .expect("given back");
-    store.close().await;
+    closed(&store, reading).await;
 }
 
 #[tokio::test]
@@ -101,11 +103,7 @@ async fn a_plan_from_when_a_table_was_empty_is_not_kept_when_it_is_full() {
         .find(|(statement, _)| statement == sessions::NAMED)
         .expect("it is prepared");
     assert!(plan.contains("sessions_pkey"), "{plan}");
-    reading
-        .end(Ok::<_, crate::store::Error>(()))
-        .await
-        .expect("given back");
-    store.close().await;
+    closed(&store, reading).await;
 }
 
 #[tokio::test]
