@@ -153,6 +153,7 @@ impl Options {
         format!(
             "{NOTICED} SET statement_timeout = {}; SET synchronous_commit = on; SET jit = off; \
              SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+             SET enable_material = off; \
              SET idle_in_transaction_session_timeout = '30s'; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
              SET client_min_messages = warning; SET bytea_output = 'hex'; SET standard_conforming_strings = on;",

@@ -178,6 +178,10 @@ async fn take(client: &mut Client, step: &Step, number: i64) -> Result<(), Error
 /// whole store, which a spread database has everywhere: `schema_steps`, `store`, `filling`, `search_state`, and
 /// `replicas`, a replica being of no namespace.
 ///
+/// Columns of which many rows may have one value (the sub-sessions of one session, the forks that share one log) are called
+/// distinct (`n_distinct`): a plan that is kept is for any value, and one made for the most common would walk a namespace to
+/// find what few have.
+///
 /// `filling` has a row while a copy of another store is being put into the database, and says how far it has come.
 ///
 /// `sessions`: an append writes `seq` to `update_time` alone. `path_parts` counts the parts of the log's path; upkeep
@@ -330,6 +334,16 @@ CREATE INDEX past_heads_by_log ON past_heads (log);
 CREATE INDEX past_heads_by_time ON past_heads (time);
 
 CREATE TABLE filling (one boolean PRIMARY KEY DEFAULT true CHECK (one), reached text);
+
+ALTER TABLE sessions ALTER parent SET (n_distinct = -1), ALTER origin SET (n_distinct = -1),
+    ALTER title_base SET (n_distinct = -1), ALTER source_key SET (n_distinct = -1), ALTER log SET (n_distinct = -1);
+ALTER TABLE log_edges ALTER log SET (n_distinct = -1);
+ALTER TABLE log_copies ALTER copy SET (n_distinct = -1);
+ALTER TABLE threads ALTER session SET (n_distinct = -1), ALTER engine SET (n_distinct = -1),
+    ALTER base_log SET (n_distinct = -1);
+ALTER TABLE resumes ALTER session_id SET (n_distinct = -1), ALTER thread_id SET (n_distinct = -1),
+    ALTER engine SET (n_distinct = -1), ALTER source_log SET (n_distinct = -1);
+ALTER TABLE past_heads ALTER session_id SET (n_distinct = -1), ALTER log SET (n_distinct = -1);
 "#;
 
 #[cfg(test)]

@@ -149,9 +149,11 @@ fn row_of(columns: Columns<'_>) -> Result<SessionRow<'_>, Damage> {
     })
 }
 
+/// `OFFSET 0` keeps the planner from walking all sub-sessions of a namespace for each member.
 const FAMILY: &str = "WITH RECURSIVE family (id) AS ( \
         SELECT session_id FROM sessions WHERE namespace = $1 AND parent = $2 \
-        UNION SELECT s.session_id FROM family JOIN sessions AS s ON s.namespace = $1 AND s.parent = family.id) \
+        UNION SELECT s.session_id FROM family CROSS JOIN LATERAL ( \
+            SELECT session_id FROM sessions WHERE namespace = $1 AND parent = family.id OFFSET 0) AS s) \
     SELECT id FROM family LIMIT $3";
 
 /// All descendants of a session, one more than a deletion takes at most.

@@ -15,9 +15,10 @@ const LOGS_MAX: i64 = 1_000;
 /// Logs that one call prunes.
 const LOGS_AT_ONCE: usize = 200;
 
-pub(super) const LOST: &str = "SELECT i.log, NOT EXISTS (SELECT 1 FROM logs AS l WHERE l.log = i.log) \
+pub(super) const LOST: &str = "SELECT i.log, l.log IS NULL \
         OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), 0) < i.indexed_to \
-    FROM (SELECT log, indexed_to FROM search_logs WHERE log > $1 ORDER BY log LIMIT $2) AS i ORDER BY i.log";
+    FROM (SELECT log, indexed_to FROM search_logs WHERE log > $1 ORDER BY log LIMIT $2) AS i \
+    LEFT JOIN logs AS l ON l.log = i.log ORDER BY i.log";
 
 pub(super) const DROP: &str = "DELETE FROM search_messages WHERE (namespace, place) IN ( \
     SELECT namespace, place FROM search_messages WHERE log = $1 AND seq > $2 LIMIT $3)";
