@@ -69,7 +69,7 @@ pub fn decide(facts: &Facts, proposal: &Proposal, now: Time) -> Result<Decision,
     if let Some(request) = &proposal.request {
         let receipt = Receipt {
             fingerprint: request.fingerprint,
-            outcome: outcome.clone(),
+            outcome: outcome.for_receipt(),
             time: now,
         };
         effects.push(Effect::PutReceipt(ns.clone(), request.id.clone(), receipt));

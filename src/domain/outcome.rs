@@ -103,7 +103,7 @@ pub enum Outcome {
         engine: EngineId,
         /// Of the attachment.
         epoch: u64,
-        /// The replica that it was attached to until it attached; receipts leave it out.
+        /// The replica that it was attached to until it attached; no receipt keeps it.
         before: Option<Fence>,
     },
     /// A replica joined or lives on.
@@ -154,6 +154,20 @@ pub enum More {
     Done,
     /// The same command would do more.
     Left,
+}
+
+impl Outcome {
+    /// What a receipt keeps of it.
+    pub fn for_receipt(&self) -> Self {
+        match self {
+            Self::Engine { engine, epoch, .. } => Self::Engine {
+                engine: engine.clone(),
+                epoch: *epoch,
+                before: None,
+            },
+            other => other.clone(),
+        }
+    }
 }
 
 /// The record of a request_id.

@@ -1,7 +1,9 @@
 //! Receipts come first, whatever else is wrong; a refusal leaves none.
 
+use super::replicas::join;
 use super::world::{World, appending, deleting, starting};
-use crate::domain::proposal::Deletion;
+use crate::domain::engine::Profile;
+use crate::domain::proposal::{Deletion, EngineCommand};
 use crate::domain::{Effect, Noun, Outcome, Refusal, fixture as f};
 
 #[test]
@@ -19,6 +21,34 @@ fn a_retry_answers_what_the_first_call_did() {
     let retry = world.done(&call);
     assert!(retry.replayed, "though its revision is long gone");
     assert_eq!((retry.effects, retry.outcome), (Vec::new(), first.outcome));
+}
+
+#[test]
+fn a_retry_is_not_told_where_an_engine_was_attached_before() {
+    let mut world = World::new();
+    let replica = join(&mut world, "a");
+    let attaching = f::to_engine(EngineCommand::Attach {
+        id: f::engine("e"),
+        profile: Box::new(Profile::default()),
+    });
+    world.done(&f::fenced(&replica, attaching.clone()));
+    let call = f::under("r", "call", f::fenced(&replica, attaching));
+    let (first, retry) = (world.done(&call).outcome, world.done(&call).outcome);
+    let Outcome::Engine {
+        engine,
+        epoch,
+        before,
+    } = first
+    else {
+        panic!("not attached: {first:?}");
+    };
+    assert_eq!(before, Some(replica));
+    let kept = Outcome::Engine {
+        engine,
+        epoch,
+        before: None,
+    };
+    assert_eq!(retry, kept);
 }
 
 #[test]
