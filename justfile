@@ -56,11 +56,13 @@ stubs:
         --python_out={{ stubs }} --pyi_out={{ stubs }} --grpc_python_out={{ stubs }} \
         $(find proto -name '*.proto' | sort)
 
-# The long runs: every conversation of FILE as a thread and through engines, in Rust and in Python; then a hundred rounds
-# of kill -9, a storm of 64 engines, and an hour of three replicas over PostgreSQL while they die and are cut off.
+# The long runs: every conversation of FILE as a thread and through engines, in Rust and in Python; then random commands
+# against a model, of thirty seeds; a hundred rounds of kill -9, a storm of 64 engines, and an hour of three replicas over
+# PostgreSQL while they die and are cut off.
 soak FILE: stubs
     cargo run --locked --release --example soak -- {{ quote(FILE) }}
     scripts/python-smoke {{ quote(FILE) }}
+    for _ in $(seq 30); do scripts/postgres run cargo test --locked --lib -- suite::model suite::reach || exit 1; done
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it crash -- --nocapture
     SESSIOND_ROUNDS=100 cargo test --locked --release --test it storm -- --nocapture
     SESSIOND_MINUTES=60 cargo test --locked --release --test it cluster::faults -- --nocapture

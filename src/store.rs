@@ -173,7 +173,7 @@ impl Members {
 }
 
 /// Work that upkeep finds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Chore {
     /// A deleted session whose time has come.
     Purge(Namespace, SessionId),

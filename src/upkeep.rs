@@ -5,6 +5,7 @@
 //! call: nothing here holds up a writer, and nothing is lost when the process ends in the middle. A failure is logged
 //! once and tried again in the next round.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ impl Upkeep {
     async fn round_by(&self, clock: Trust, stop: &CancellationToken) -> Done {
         let mut done = Done::default();
         // What was done or failed, and is found still: not again in this round.
-        let mut tried: Vec<Chore> = Vec::new();
+        let mut tried: HashSet<Chore> = HashSet::new();
         for _ in 0..ASKED_MAX {
             let rows = CHORES_MAX + tried.len();
             let chores = match self.store.chores(self.clock.now(), rows).await {
@@ -107,11 +108,9 @@ impl Upkeep {
                     return done;
                 }
             };
-            tried.retain(|chore| chores.contains(chore));
-            let fresh: Vec<Chore> = chores
-                .into_iter()
-                .filter(|chore| !tried.contains(chore))
-                .collect();
+            let (still, fresh): (Vec<Chore>, Vec<Chore>) =
+                chores.into_iter().partition(|chore| tried.contains(chore));
+            tried = still.into_iter().collect();
             if fresh.is_empty() {
                 break;
             }
@@ -120,7 +119,7 @@ impl Upkeep {
                     return done;
                 }
                 if self.waits(&chore) || clock == Trust::Doubted && goes_by_age(&chore) {
-                    tried.push(chore);
+                    tried.insert(chore);
                     continue;
                 }
                 done.chores += 1;
@@ -130,7 +129,7 @@ impl Upkeep {
                     return done;
                 }
                 if failed.is_some() || !comes_in_steps(&chore) {
-                    tried.push(chore);
+                    tried.insert(chore);
                 }
             }
         }

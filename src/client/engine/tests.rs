@@ -84,7 +84,7 @@ impl Peer {
         assert_eq!((hello.engine_id.as_str(), hello.namespace.as_str()), ("e", "ns"));
         let heartbeat_interval = Some(prost_types::Duration {
             seconds: 0,
-            nanos: 20_000_000,
+            nanos: 200_000_000,
         });
         self.say(Down::Welcome(pb::Welcome {
             epoch,

@@ -136,7 +136,7 @@ pub(super) async fn by_id(conn: &Conn, tip: &Tip, id: &EntryId) -> Result<Option
 const MESSAGES: &str = concat!(
     "SELECT ",
     columns!(),
-    ", CASE WHEN place = 1 OR bytes <= $5::bigint THEN body END FROM (SELECT *, row_number() OVER page AS place, \
+    ", CASE WHEN (flags & 7) <> 0 THEN body END FROM (SELECT *, row_number() OVER page AS place, \
         sum(CASE WHEN (flags & 7) <> 0 THEN octet_length(body) ELSE 0 END) OVER page AS bytes FROM entries \
         WHERE log = $1 AND seq > $2 AND seq <= $3 \
         WINDOW page AS (ORDER BY seq ROWS UNBOUNDED PRECEDING) ORDER BY seq LIMIT $4) AS rows \

@@ -24,12 +24,13 @@ use crate::domain::search::{Found, Indexed, Place, Query, Reach};
 use crate::domain::{Time, words};
 use crate::store::{Error, Lack};
 
+pub(super) mod finding;
 mod keeping;
 mod lack;
-mod prune;
+pub(super) mod prune;
 mod search;
 mod sharers;
-mod terms;
+pub(super) mod terms;
 mod write;
 
 pub(super) use crate::store::hints::Hints;
@@ -88,8 +89,12 @@ const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long whoever closes waits for what is being indexed.
 const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often whoever keeps the index looks at everything: what replicas tell each other may be lost.
+/// How long after a look at everything whoever keeps the index takes another one, at least: what replicas tell each other
+/// may be lost.
 const LOOKS_EVERY: Duration = Duration::from_secs(60);
+
+/// So many times as long as the last such look took.
+const LOOKS_AFTER: u32 = 20;
 
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
 
@@ -111,8 +116,8 @@ struct Keeper {
     conn: Option<Conn>,
     /// When this replica last said that it keeps the index, if it does.
     said: Option<Instant>,
-    /// When everything was looked at.
-    looked: Option<Instant>,
+    /// When the last look at everything was over, and how long it took.
+    looked: Option<(Instant, Duration)>,
     todo: Todo,
 }
 
@@ -157,14 +162,18 @@ impl Index {
             });
         };
         self.look_again(RENEWS_EVERY);
-        if keeper.looked.is_none_or(|looked| looked.elapsed() >= LOOKS_EVERY) {
+        if keeper.todo.looked() && looks_again(keeper.looked) {
             // What another replica has told may have been lost.
             self.shared.hints.everything(state(conn).await?.through);
-            keeper.looked = Some(Instant::now());
         }
         keeper.todo.take(self.shared.hints.take());
         prune::prune(conn, &mut keeper.todo).await?;
         let lack = lack::lack(conn, &mut keeper.todo, bound).await?;
+        if keeper.todo.looked()
+            && let Some(began) = keeper.todo.began.take()
+        {
+            keeper.looked = Some((Instant::now(), began.elapsed()));
+        }
         if lack.logs.is_empty() && lack.more == More::Done {
             self.shared.hints.settle();
         }
@@ -312,8 +321,7 @@ impl Index {
             conn.batch(operation, &anew).await?;
         }
         shared.hints.everything(through);
-        keeper.looked = Some(Instant::now());
-        (keeper.said, keeper.todo) = (Some(saying), Todo::default());
+        (keeper.said, keeper.looked, keeper.todo) = (Some(saying), None, Todo::default());
         Ok(())
     }
 
@@ -330,6 +338,11 @@ impl Keeper {
         *self = Self::default();
         fault.into()
     }
+}
+
+/// Whether it is time for a further look at everything.
+fn looks_again(looked: Option<(Instant, Duration)>) -> bool {
+    looked.is_none_or(|(ended, took)| ended.elapsed() >= LOOKS_EVERY.max(took.saturating_mul(LOOKS_AFTER)))
 }
 
 async fn state(conn: &Conn) -> Result<State, Fault> {

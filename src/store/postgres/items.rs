@@ -111,7 +111,11 @@ macro_rules! page {
 }
 
 const ALL: &str = page!("seq > $4", "seq");
-const OF_TURN: &str = page!("seq > $4 AND turn_id = $5", "seq");
+/// `items_by_id` says where a turn's items are: of those that are not on the page no body is read.
+const OF_TURN: &str = page!(
+    "seq IN (SELECT seq FROM items WHERE journal = $1 AND turn_id = $5 AND seq > $4 ORDER BY seq LIMIT $2)",
+    "seq"
+);
 const CHANGED: &str = page!("(change, seq) > ($4, $5) AND change <= $6", "change, seq");
 
 /// Items in ascending order.

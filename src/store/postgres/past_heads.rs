@@ -127,7 +127,8 @@ pub(super) async fn put(conn: &Conn, head: &PastHead) -> Result<(), Fault> {
 const LOGS: &str = "SELECT DISTINCT k.place, p.log \
     FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS k (ns, id, revision, place) \
     JOIN past_heads AS p ON p.namespace = k.ns AND p.session_id = k.id \
-        AND p.revision = coalesce(k.revision, p.revision) ORDER BY k.place";
+        AND p.revision >= coalesce(k.revision, 0) AND p.revision <= coalesce(k.revision, 9223372036854775807) \
+    ORDER BY k.place";
 
 /// Heads of a session, all or one.
 pub(super) type Left<'a> = (&'a Namespace, &'a SessionId, Option<Revision>);
@@ -162,7 +163,8 @@ pub(super) async fn logs(conn: &Conn, left: &[Left<'_>]) -> Result<Vec<(usize, L
 }
 
 const DROP: &str = "DELETE FROM past_heads \
-    WHERE namespace = $1 AND session_id = $2 AND revision = coalesce($3, revision)";
+    WHERE namespace = $1 AND session_id = $2 \
+        AND revision >= coalesce($3::bigint, 0) AND revision <= coalesce($3::bigint, 9223372036854775807)";
 
 /// Forgets the heads of a session, all or one.
 pub(super) async fn remove(

@@ -40,16 +40,20 @@ macro_rules! columns {
     };
 }
 
-/// What stands beside a session.
+/// What stands beside a session: its texts, where a condition holds.
 macro_rules! joins {
-    () => {
-        "LEFT JOIN logs AS l ON l.log = s.log \
-         LEFT JOIN session_texts AS t ON t.namespace = s.namespace AND t.session_id = s.session_id"
+    ($texts:literal) => {
+        concat!(
+            "LEFT JOIN logs AS l ON l.log = s.log LEFT JOIN session_texts AS t ON ",
+            $texts,
+            " AND t.namespace = s.namespace AND t.session_id = s.session_id"
+        )
     };
 }
 
 pub(super) const COLUMNS: &str = columns!();
-pub(super) const JOINS: &str = joins!();
+pub(super) const JOINS: &str = joins!("true");
+pub(super) const JOINS_OF_HITS: &str = joins!("s.hit");
 
 /// How many columns there are.
 pub(super) const COLUMNS_COUNT: usize = 25;
@@ -59,7 +63,7 @@ pub(super) const NAMED: &str = concat!(
     columns!(),
     " FROM unnest($1::text[], $2::text[]) AS k (ns, id) \
       JOIN sessions AS s ON s.namespace = k.ns AND s.session_id = k.id ",
-    joins!()
+    joins!("true")
 );
 
 /// A session's name.
@@ -281,7 +285,8 @@ pub(super) async fn imported(conn: &Conn, ns: &Namespace, source: &Source) -> Re
     ids(&rows).map_err(|damage| Fault::damaged(format!("a session of namespace {ns}"), damage))
 }
 
-const HIGHEST_FORK: &str = "SELECT max(fork_number) FROM sessions WHERE namespace = $1 AND title_base = $2";
+const HIGHEST_FORK: &str = "SELECT fork_number FROM sessions WHERE namespace = $1 AND title_base = $2 \
+    ORDER BY fork_number DESC LIMIT 1";
 
 /// The highest fork number among titles of a base.
 pub(super) async fn highest_fork(conn: &Conn, ns: &Namespace, base: &str) -> Result<Option<u64>, Fault> {

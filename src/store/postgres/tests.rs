@@ -182,6 +182,7 @@ impl Backend for InSchema {
 
 mod encryption;
 mod family;
+mod finding;
 mod keeper;
 mod lanes;
 mod locked;

@@ -24,16 +24,20 @@ macro_rules! columns {
     };
 }
 
-/// What stands beside a thread.
+/// What stands beside a thread: its texts, where a condition holds.
 macro_rules! joins {
-    () => {
-        "LEFT JOIN logs AS l ON l.log = s.base_log \
-         LEFT JOIN thread_texts AS t ON t.namespace = s.namespace AND t.thread_id = s.thread_id"
+    ($texts:literal) => {
+        concat!(
+            "LEFT JOIN logs AS l ON l.log = s.base_log LEFT JOIN thread_texts AS t ON ",
+            $texts,
+            " AND t.namespace = s.namespace AND t.thread_id = s.thread_id"
+        )
     };
 }
 
 pub(super) const COLUMNS: &str = columns!();
-pub(super) const JOINS: &str = joins!();
+pub(super) const JOINS: &str = joins!("true");
+pub(super) const JOINS_OF_HITS: &str = joins!("s.hit");
 
 /// How many columns there are.
 pub(super) const COLUMNS_COUNT: usize = 21;
@@ -43,7 +47,7 @@ const NAMED: &str = concat!(
     columns!(),
     " FROM unnest($1::text[], $2::text[]) AS k (ns, id) \
       JOIN threads AS s ON s.namespace = k.ns AND s.thread_id = k.id ",
-    joins!()
+    joins!("true")
 );
 
 /// A thread's name.

@@ -87,6 +87,12 @@ async fn are_few(conn: &Conn, table: &str, condition: &str, values: &[Value]) ->
         .is_some_and(|row| Columns(row).flag(0).unwrap_or_default()))
 }
 
+/// The few rows of a table that fit a condition, in place of the table: `OFFSET 0` keeps the planner from walking it in the
+/// order of the list until it has met enough of them.
+fn looked_up(table: &str, condition: &str) -> String {
+    format!("(SELECT * FROM {table} WHERE {condition} OFFSET 0) AS {table}")
+}
+
 /// What is done with the rows of a walk.
 struct List<Statement, Read, Key, Size> {
     operation: &'static str,

@@ -44,7 +44,7 @@ pub(super) enum Frozen {
 fn configured(name: &str, heartbeat_ms: u64) -> String {
     format!(
         "listen = '127.0.0.1:0'\n[search]\nenabled = false\n[engines]\nheartbeat_ms = {heartbeat_ms}\n\
-         [server]\nshutdown_grace_s = 5\n\
+         [server]\nshutdown_grace_s = 20\n\
          [cluster]\nname = '{name}'\nlease_ms = 2500\nrenew_ms = 200\nsecret = '{SECRET}'\n"
     )
 }

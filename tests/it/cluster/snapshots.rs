@@ -130,7 +130,7 @@ async fn the_deadline_is_passed_on(grounds: Grounds) {
     let at_b = b.client_of(&at_a).await;
     let mut engine = Wire::attach(&at_a, "e").await;
     engine.opens("t").await;
-    let patience = Duration::from_secs(2);
+    let patience = Duration::from_secs(4);
     let mut request = Request::new(of_thread("t"));
     request.get_mut().namespace = at_b.namespace().to_owned();
     request.set_timeout(patience);
@@ -138,7 +138,8 @@ async fn the_deadline_is_passed_on(grounds: Grounds) {
     let mut sessions = at_b.sessions();
     let (asked, answer) = tokio::join!(engine.asked(), sessions.snapshot_from_engine(request));
     let deadline = SystemTime::try_from(asked.deadline.unwrap()).unwrap();
-    let latest = begun + patience + Duration::from_millis(500);
+    // Far less than an engine has for its answer.
+    let latest = begun + patience + Duration::from_secs(5);
     assert!(deadline <= latest, "{:?}", deadline.duration_since(begun));
     // The client gives up by itself, too.
     let code = answer.unwrap_err().code();

@@ -109,7 +109,7 @@ async fn a_turn_that_is_named_later_but_in_time_lives() {
 
 #[tokio::test]
 async fn the_same_holds_across_a_restart() {
-    let mut server = configured("[engines]\nheartbeat_ms = 500\n").await;
+    let mut server = configured("[engines]\nheartbeat_ms = 1500\n").await;
     let client = server.client().await;
     let one = Wire::attach(&client, "one").await;
     let two = Wire::attach(&client, "two").await;

@@ -34,13 +34,13 @@ pub(crate) struct Wire {
 /// The server whose heartbeats are quick, that tests of silence share.
 static QUICK: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
 
-/// A client of a server with a heartbeat of 300 ms, which others use too.
+/// A client of a server with a heartbeat of a second, which others use too.
 pub(crate) async fn quick() -> Client {
     let mut quick = QUICK.lock().await;
     let server = match quick.upgrade() {
         Some(server) => server,
         None => {
-            let server = Arc::new(configured("[engines]\nheartbeat_ms = 300\n").await);
+            let server = Arc::new(configured("[engines]\nheartbeat_ms = 1000\n").await);
             *quick = Arc::downgrade(&server);
             server
         }

@@ -1,6 +1,7 @@
 //! What the index lacks: of the logs that sessions show, the messages behind how far each is indexed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use crate::domain::outcome::More;
 use crate::domain::path::Span;
@@ -56,6 +57,10 @@ pub(super) struct Todo {
     pub(super) logs: VecDeque<LogId>,
     /// How far a look at everything is.
     pub(super) all: Look,
+    /// When it began.
+    pub(super) began: Option<Instant>,
+    /// Another one has to follow it.
+    again: bool,
 }
 
 /// A look at everything.
@@ -76,9 +81,16 @@ impl Todo {
         self.fresh.extend(taken.sessions);
         self.logs.extend(taken.logs);
         self.others.append(&mut self.given_out.drain(..).collect());
-        if taken.all {
-            self.all = Look::Logs(None);
+        // A look that has begun goes on to its end: begun anew whenever one is asked for, it might have none.
+        self.again |= taken.all;
+        if self.again && self.looked() {
+            (self.all, self.began, self.again) = (Look::Logs(None), Some(Instant::now()), false);
         }
+    }
+
+    /// Whether no look at everything is under way.
+    pub(super) fn looked(&self) -> bool {
+        matches!(self.all, Look::Over)
     }
 
     /// What was given out is indexed.
@@ -138,7 +150,7 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
             }
         }
     }
-    let done = todo.is_empty() && todo.logs.is_empty() && matches!(todo.all, Look::Over);
+    let done = todo.is_empty() && todo.logs.is_empty() && todo.looked() && !todo.again;
     Ok(Lack {
         logs: found.logs,
         more: if done { More::Done } else { More::Left },

@@ -15,15 +15,17 @@ const LOGS_MAX: i64 = 1_000;
 /// Logs that one call prunes.
 const LOGS_AT_ONCE: usize = 200;
 
-pub(super) const LOST: &str = "SELECT i.log, l.log IS NULL \
-        OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), 0) < i.indexed_to \
+/// A log without entries of its own ends where what it inherits does.
+pub(in crate::store::postgres) const LOST: &str = "SELECT i.log, l.log IS NULL \
+        OR coalesce((SELECT max(e.seq) FROM entries AS e WHERE e.log = i.log), \
+            (SELECT max(g.to_seq) FROM log_edges AS g WHERE g.log = i.log), 0) < i.indexed_to \
     FROM (SELECT log, indexed_to FROM search_logs WHERE log > $1 ORDER BY log LIMIT $2) AS i \
     LEFT JOIN logs AS l ON l.log = i.log ORDER BY i.log";
 
 pub(super) const DROP: &str = "DELETE FROM search_messages WHERE (namespace, place) IN ( \
     SELECT namespace, place FROM search_messages WHERE log = $1 AND seq > $2 LIMIT $3)";
 
-pub(super) const SHORTEN: &str = "UPDATE search_logs SET indexed_to = least(indexed_to, $2) WHERE log = $1";
+pub(super) const SHORTEN: &str = "UPDATE search_logs SET indexed_to = $2 WHERE log = $1 AND indexed_to > $2";
 pub(super) const FORGET: &str = "DELETE FROM search_logs WHERE log = $1";
 
 /// Removes what the logs that are to be looked at have lost, as much as one call may.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::finding::{Finding, PAGE};
 use super::sharers::Sharers;
 use super::{State, state, terms};
 use crate::domain::limits::SCAN_ROWS_MAX;
@@ -12,7 +13,6 @@ use crate::store::postgres::columns::Columns;
 use crate::store::postgres::conn::Conn;
 use crate::store::postgres::entries;
 use crate::store::postgres::fault::Fault;
-use crate::store::postgres::walk::Value;
 use crate::store::record::{Damage, log_id, number};
 use crate::store::room::Room;
 
@@ -77,11 +77,13 @@ impl Pages<'_> {
         spread: i64,
         after: Option<Place>,
     ) -> Result<(), Fault> {
-        let (oldest, mut newest) = places(query, spread, after);
+        let places = places(query, spread, after);
+        let mut finding = Finding::new(self.conn, (query, expression), places, PAGE);
+        let mut newest = places.1;
         let mut sharers = Sharers::new(self.conn, query);
         let (mut looked_at, mut rows_max) = (0, FIRST_ROWS);
         loop {
-            let rows = rows(self.conn, query, expression, (oldest, newest), rows_max).await?;
+            let rows = finding.next(rows_max).await?;
             for row in &rows {
                 if looked_at == SCAN_ROWS_MAX {
                     if self.read().await? {
@@ -112,8 +114,10 @@ impl Pages<'_> {
                     return Ok(());
                 }
             }
-            if rows.len() < rows_max {
-                self.read().await?;
+            if rows.is_empty() {
+                if self.read().await? {
+                    self.page.next = finding.rest().map(Place);
+                }
                 return Ok(());
             }
             rows_max = ROWS;
@@ -154,34 +158,6 @@ impl Pages<'_> {
         }
         Ok(true)
     }
-}
-
-async fn rows(
-    conn: &Conn,
-    query: &Query,
-    expression: &str,
-    (oldest, newest): (i64, i64),
-    rows_max: usize,
-) -> Result<Vec<tokio_postgres::Row>, Fault> {
-    // The words are needed where their order counts.
-    let words = if terms::has_phrases(query) {
-        "words"
-    } else {
-        "NULL::text"
-    };
-    let sql = format!(
-        "SELECT place, log, seq, time, {words} FROM search_messages \
-         WHERE namespace = $1 AND place > $2 AND place < $3 AND terms @@ $4::text::tsquery \
-         ORDER BY place DESC LIMIT {rows_max}"
-    );
-    let values = [
-        Value::Text(query.namespace.to_string()),
-        Value::Number(oldest),
-        Value::Number(newest),
-        Value::Text(expression.to_owned()),
-    ];
-    let values: Vec<_> = values.iter().map(Value::typed).collect();
-    conn.rows_of("searching", &sql, &values).await
 }
 
 fn candidate(columns: Columns<'_>) -> Result<Candidate, Damage> {

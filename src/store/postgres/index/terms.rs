@@ -14,7 +14,7 @@ use crate::store::record::Code;
 const TERMS_BYTES_MAX: usize = 1_000_000;
 
 /// The terms of a row, each once, parted by single blanks.
-pub(super) fn of_row(ns: &Namespace, log: LogId, role: Role, words: &str) -> String {
+pub(in crate::store::postgres) fn of_row(ns: &Namespace, log: LogId, role: Role, words: &str) -> String {
     let mut terms = format!("{} {} {}", of_namespace(ns), of_log(log), of_role(role));
     let once: BTreeSet<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
     for word in once {
@@ -30,7 +30,7 @@ pub(super) fn of_row(ns: &Namespace, log: LogId, role: Role, words: &str) -> Str
 
 /// A query; `None`: nothing can be found. What it cannot say (times, workspace, the order of words, how far a path
 /// reaches into a log) is looked at row by row.
-pub(super) fn expression(query: &Query) -> Option<String> {
+pub(in crate::store::postgres) fn expression(query: &Query) -> Option<String> {
     let mut all = vec![quoted(&of_namespace(&query.namespace))];
     if let Some(session) = &query.session {
         let spans = session.tip.log.spans(Seq::ZERO, session.tip.seq());

@@ -51,6 +51,8 @@ pub(super) fn lane_of(proposal: &Proposal, lanes: usize) -> usize {
             | ResumeCommand::Hand { id, .. }
             | ResumeCommand::Cancel { id } => id.as_str(),
         },
+        // It may wait for what the replica that is gone still holds, and no renewal is to wait behind it.
+        Command::Replica(ReplicaCommand::Expire { .. }) => return 0,
         Command::Replica(_) => return last,
         Command::Upkeep(command) => match command {
             UpkeepCommand::ExpireReceipts { .. } | UpkeepCommand::ExpireResumes { .. } => "",
@@ -143,6 +145,10 @@ mod tests {
             fence: f::fence("a", 1),
         });
         assert_eq!((lane_of(&renew, 2), lane_of(&renew, 4)), (1, 3));
+        let expire = f::to_replica(ReplicaCommand::Expire {
+            fence: f::fence("a", 1),
+        });
+        assert_eq!(lane_of(&expire, 4), 0, "what is gone may hold what it waits for");
         let of = |id: String| {
             let undelete = SessionCommand::Undelete { id: f::session(&id) };
             lane_of(&f::to_session(undelete), 4)

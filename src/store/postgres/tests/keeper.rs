@@ -5,11 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::{InSchema, told};
+use crate::domain::outcome::More;
 use crate::domain::search::{Indexed, Query, Reach, Row, Unindexed};
 use crate::domain::{Entry, Role, fixture as f, words};
 use crate::store::Store;
 use crate::store::conformance::Backend as _;
 use crate::store::conformance::desk::{ALL, Desk};
+use crate::store::postgres::index::prune::LOST;
 use crate::store::postgres::{Options, Postgres};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -97,4 +99,33 @@ async fn who_does_not_keep_it_learns_how_far_it_is_though_nobody_writes() {
     }
     keeper.close().await;
     other.close().await;
+}
+
+/// A fork that nobody has gone on with ends where what it inherits does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_without_entries_of_its_own_has_lost_nothing() {
+    let schema = InSchema::new().await;
+    let desk = Desk::at(&schema).await;
+    desk.create("s").await;
+    desk.append("s", vec![f::user("m", "word")]).await;
+    desk.fork("s", 1, "fork").await;
+    loop {
+        let lack = desk.store.lack(ALL).await.expect("it can be told");
+        if lack.logs.is_empty() && lack.more == More::Done {
+            break;
+        }
+        let put = desk.store.index(indexed(lack.logs), None).await;
+        put.expect("nothing is wrong with it");
+    }
+    let looked_at = told(&format!("SELECT count(*) FROM {}.search_logs", schema.0)).await;
+    assert_eq!(looked_at, 2);
+    let sql = LOST.replace("$1", "''::bytea").replace("$2", "10");
+    let lost = format!(
+        "SET search_path = {}; SELECT count(*) FROM ({sql}) AS looked_at (log, is_lost) WHERE is_lost",
+        schema.0
+    );
+    assert_eq!(told(&lost).await, 0);
+    told(&format!("DELETE FROM {}.entries", schema.0)).await;
+    assert_eq!(told(&lost).await, 1, "the session's own");
+    desk.store.close().await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{List, Sql, Value, are_few};
+use super::{List, Sql, Value, are_few, looked_up};
 use crate::domain::query::{self, Bound, Page, ResumeKey};
 use crate::domain::resume::State;
 use crate::domain::{EngineId, Resume, ResumeId, SessionId, ThreadId, Time};
@@ -81,14 +81,19 @@ fn statement(
     let mut sql = Sql::default();
     let mut condition = match &query.namespace {
         Some(namespace) => format!("namespace = {}", sql.text(namespace.as_str())),
-        // A restart looks for what has not ended in all namespaces, and finds no more than that.
-        None if !query.states.is_empty() && !query.states.iter().copied().any(State::is_end) => {
-            "end_time IS NULL".to_owned()
-        }
         None => "true".to_owned(),
     };
+    // Whoever looks for what has not ended finds no more than that.
+    if !query.states.is_empty() && !query.states.iter().copied().any(State::is_end) {
+        condition.push_str(" AND end_time IS NULL");
+    }
+    let mut source = "resumes".to_owned();
     if let Some((column, name)) = few {
-        condition.push_str(&format!(" AND {column} = {}", sql.text(name)));
+        source = looked_up(
+            "resumes",
+            &format!("{condition} AND {column} = {}", sql.text(name)),
+        );
+        condition = "true".to_owned();
     }
     let mut hit = vec!["true".to_owned()];
     if !query.states.is_empty() {
@@ -105,7 +110,7 @@ fn statement(
         condition.push_str(&format!(" AND (create_time, resume_id) < ({time}, {id})"));
     }
     let text = format!(
-        "SELECT {}, s.hit FROM (SELECT *, ({}) AS hit FROM resumes WHERE {condition} \
+        "SELECT {}, s.hit FROM (SELECT *, ({}) AS hit FROM {source} WHERE {condition} \
          ORDER BY create_time DESC, resume_id DESC LIMIT {rows}) AS s {} \
          ORDER BY s.create_time DESC, s.resume_id DESC",
         resumes::COLUMNS,

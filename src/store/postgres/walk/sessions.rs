@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{List, Sql, Value, are_few};
+use super::{List, Sql, Value, are_few, looked_up};
 use crate::domain::query::{self, Bound, Order, Page, Place, SessionKey};
 use crate::domain::{Session, SessionId, Time};
 use crate::store::postgres::columns::Columns;
@@ -100,8 +100,7 @@ fn statement(
     }
     let select = |source: &str, states: &str| {
         format!(
-            "SELECT *, {place} AS place, {hit} AS hit FROM sessions \
-             WHERE namespace = {namespace}{source} AND {states}{and} \
+            "SELECT *, {place} AS place, {hit} AS hit FROM {source} WHERE {states}{and} \
              ORDER BY {place} {direction}, session_id {direction} LIMIT {rows}"
         )
     };
@@ -109,13 +108,15 @@ fn statement(
         Some(few) => {
             let states: Vec<String> = states.iter().map(i64::to_string).collect();
             let condition = condition(query, few, &mut sql);
-            select(&condition, &format!("state IN ({})", states.join(", ")))
+            let looked_up = looked_up("sessions", &format!("namespace = {namespace}{condition}"));
+            select(&looked_up, &format!("state IN ({})", states.join(", ")))
         }
         None => {
             let walk = workspace(query, place, &mut sql);
             let of_state = states
                 .iter()
-                .map(|state| format!("({})", select(&walk, &format!("state = {state}"))));
+                .map(|state| format!("namespace = {namespace}{walk} AND state = {state}"))
+                .map(|walked| format!("({})", select("sessions", &walked)));
             of_state.collect::<Vec<_>>().join(" UNION ALL ")
         }
     };
@@ -124,7 +125,7 @@ fn statement(
          ORDER BY place {direction}, session_id {direction} LIMIT {rows}) AS s {} \
          ORDER BY s.place {direction}, s.session_id {direction}",
         sessions::COLUMNS,
-        sessions::JOINS,
+        sessions::JOINS_OF_HITS,
     );
     (text, sql.values)
 }

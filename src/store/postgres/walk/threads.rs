@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{List, Sql, Value, are_few};
+use super::{List, Sql, Value, are_few, looked_up};
 use crate::domain::query::{self, Bound, Page, ThreadKey};
 use crate::domain::{EngineId, SessionId, Thread, ThreadId, Time};
 use crate::store::postgres::columns::Columns;
@@ -75,8 +75,13 @@ fn statement(
 ) -> (String, Vec<Value>) {
     let mut sql = Sql::default();
     let mut condition = format!("namespace = {}", sql.text(query.namespace.as_str()));
+    let mut source = "threads".to_owned();
     if let Some((column, name)) = few {
-        condition.push_str(&format!(" AND {column} = {}", sql.text(name)));
+        source = looked_up(
+            "threads",
+            &format!("{condition} AND {column} = {}", sql.text(name)),
+        );
+        condition = "true".to_owned();
     }
     let mut hit = vec!["true".to_owned()];
     if !query.states.is_empty() {
@@ -93,12 +98,12 @@ fn statement(
         condition.push_str(&format!(" AND (update_time, thread_id) < ({time}, {id})"));
     }
     let text = format!(
-        "SELECT {}, s.hit FROM (SELECT *, ({}) AS hit FROM threads WHERE {condition} \
+        "SELECT {}, s.hit FROM (SELECT *, ({}) AS hit FROM {source} WHERE {condition} \
          ORDER BY update_time DESC, thread_id DESC LIMIT {rows}) AS s {} \
          ORDER BY s.update_time DESC, s.thread_id DESC",
         threads::COLUMNS,
         hit.join(" AND "),
-        threads::JOINS,
+        threads::JOINS_OF_HITS,
     );
     (text, sql.values)
 }

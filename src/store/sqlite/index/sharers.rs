@@ -71,19 +71,20 @@ impl<'a> Sharers<'a> {
             let shows = session.tip.covers(log, seq);
             return Ok(shows.then(|| (session.id.clone(), session.title.clone())));
         }
-        let oldest = self.oldest_in(log, seq)?;
+        let Some(oldest) = self.oldest_in(log, seq)? else {
+            return Ok(None);
+        };
         for other in self.same_message(log, seq)? {
             // What is not indexed yet is found here still.
             if indexed_to(self.index, other)?.is_none_or(|to| to < seq) {
                 continue;
             }
             let there = self.oldest_in(other, seq)?;
-            let is_older = |there: &Sharer| oldest.as_ref().is_none_or(|here| there < here);
-            if there.as_ref().is_some_and(is_older) {
+            if there.is_some_and(|there| there < oldest) {
                 return Ok(None);
             }
         }
-        oldest.map_or(Ok(None), |sharer| self.titled(&sharer.id))
+        self.titled(&oldest.id)
     }
 
     fn oldest_in(&mut self, log: LogId, seq: Seq) -> Result<Option<Sharer>, Error> {
