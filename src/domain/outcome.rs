@@ -165,7 +165,20 @@ impl Outcome {
                 epoch: *epoch,
                 before: None,
             },
-            other => other.clone(),
+            Self::Session { .. }
+            | Self::Appended { .. }
+            | Self::Saved { .. }
+            | Self::Snapshot { .. }
+            | Self::Rewound { .. }
+            | Self::Forked { .. }
+            | Self::Pruned { .. }
+            | Self::Imported(_)
+            | Self::Thread { .. }
+            | Self::Turn { .. }
+            | Self::Items { .. }
+            | Self::Replica { .. }
+            | Self::Resume { .. }
+            | Self::Kept { .. } => self.clone(),
         }
     }
 }

@@ -32,6 +32,8 @@ struct State {
     oldest: Option<Time>,
     /// The same of those that were taken, and may not be indexed yet.
     underway: Option<Time>,
+    /// Somebody takes them: else nothing but that there is something is kept, once everything has to be looked at.
+    are_taken: bool,
 }
 
 /// What is to be looked at.
@@ -61,6 +63,7 @@ impl Default for Hints {
                 taken,
                 oldest: None,
                 underway: Some(Time(0)),
+                are_taken: false,
             }),
             news: watch::Sender::new(0),
         }
@@ -77,12 +80,12 @@ impl Hints {
     ) {
         {
             let mut state = self.state();
-            if !state.taken.all {
+            if !state.taken.all || state.are_taken {
                 state.taken.sessions.extend(sessions.into_iter().cloned());
                 state.taken.logs.extend(logs);
-                if state.taken.sessions.is_empty() && state.taken.logs.is_empty() {
-                    return;
-                }
+            }
+            if !state.taken.all && state.taken.sessions.is_empty() && state.taken.logs.is_empty() {
+                return;
             }
             if state.taken.sessions.len().max(state.taken.logs.len()) > HINTS_MAX {
                 state.taken = Taken::everything();
@@ -92,17 +95,17 @@ impl Hints {
         self.wake();
     }
 
-    /// Everything has to be looked at, in any order; what was written up to `through` was indexed once.
+    /// Everything has to be looked at, what was just written first; what was written up to `through` was indexed once.
     pub(in crate::store) fn everything(&self, through: Time) {
         let mut state = self.state();
-        state.taken = Taken::everything();
+        state.taken.all = true;
         state.underway = Some(through);
     }
 
     /// Something was written of which nothing is known.
     pub(in crate::store) fn miss(&self) {
         let mut state = self.state();
-        state.taken = Taken::everything();
+        state.taken.all = true;
         state.oldest = Some(Time(0));
     }
 
@@ -119,6 +122,7 @@ impl Hints {
     /// Takes all there are.
     pub(in crate::store) fn take(&self) -> Taken {
         let mut state = self.state();
+        state.are_taken = true;
         let oldest = state.oldest.take();
         state.underway = match (state.underway, oldest) {
             (Some(underway), Some(oldest)) => Some(underway.min(oldest)),
@@ -150,6 +154,7 @@ impl Hints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixture as f;
 
     #[test]
     fn what_is_missed_while_all_is_looked_at_is_not_settled_with_it() {
@@ -163,5 +168,19 @@ mod tests {
         assert!(hints.take().all);
         hints.settle();
         assert!(matches!(hints.reach(), Reach::All));
+    }
+
+    #[test]
+    fn what_is_written_is_named_though_all_is_to_be_looked_at() {
+        let name = |id: &str| (f::namespace(), f::session(id));
+        let hints = Hints::default();
+        hints.note([&name("early")], [], Time(1));
+        assert!(hints.take().sessions.is_empty(), "nobody took them");
+        hints.note([&name("before")], [], Time(2));
+        hints.miss();
+        hints.note([&name("after")], [], Time(3));
+        let taken = hints.take();
+        assert!(taken.all);
+        assert_eq!(taken.sessions, HashSet::from([name("before"), name("after")]));
     }
 }

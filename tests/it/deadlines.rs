@@ -132,8 +132,6 @@ async fn a_hasty_call_ends_nothing_for_a_patient_one() {
     // It waits for the lane of its thread, behind the patient one.
     let mut threads = client.threads();
     is_late(threads.append_items(hasty(adding(&client, &thread, &turn))).await);
-    // Time for the server to hear of it.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     database.batch_execute("COMMIT").await.unwrap();
     patient.await.unwrap().unwrap();
     // Behind it in the same lane.

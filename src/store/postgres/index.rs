@@ -93,7 +93,7 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 /// may be lost.
 const LOOKS_EVERY: Duration = Duration::from_secs(60);
 
-/// So many times as long as the last such look took.
+/// How many times as long as its statements took another look waits after one: so they take a twentieth of the time.
 const LOOKS_AFTER: u32 = 20;
 
 const STATE: &str = "SELECT through, spread, words_version FROM search_state";
@@ -116,7 +116,7 @@ struct Keeper {
     conn: Option<Conn>,
     /// When this replica last said that it keeps the index, if it does.
     said: Option<Instant>,
-    /// When the last look at everything was over, and how long it took.
+    /// When the last look at everything was over, and how long its statements took.
     looked: Option<(Instant, Duration)>,
     todo: Todo,
 }
@@ -162,17 +162,15 @@ impl Index {
             });
         };
         self.look_again(RENEWS_EVERY);
-        if keeper.todo.looked() && looks_again(keeper.looked) {
+        if !keeper.todo.is_looking() && is_due(keeper.looked) {
             // What another replica has told may have been lost.
             self.shared.hints.everything(state(conn).await?.through);
         }
         keeper.todo.take(self.shared.hints.take());
         prune::prune(conn, &mut keeper.todo).await?;
         let lack = lack::lack(conn, &mut keeper.todo, bound).await?;
-        if keeper.todo.looked()
-            && let Some(began) = keeper.todo.began.take()
-        {
-            keeper.looked = Some((Instant::now(), began.elapsed()));
+        if let Some(spent) = keeper.todo.spent() {
+            keeper.looked = Some((Instant::now(), spent));
         }
         if lack.logs.is_empty() && lack.more == More::Done {
             self.shared.hints.settle();
@@ -341,7 +339,7 @@ impl Keeper {
 }
 
 /// Whether it is time for a further look at everything.
-fn looks_again(looked: Option<(Instant, Duration)>) -> bool {
+fn is_due(looked: Option<(Instant, Duration)>) -> bool {
     looked.is_none_or(|(ended, took)| ended.elapsed() >= LOOKS_EVERY.max(took.saturating_mul(LOOKS_AFTER)))
 }
 

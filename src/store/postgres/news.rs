@@ -2,8 +2,8 @@
 //!
 //! A notification only wakes: it may come late, twice or never. It goes out after the commit, on a connection of its own:
 //! within the transaction PostgreSQL would let no two such commits go to disk together. What a lost one leaves untold is
-//! found by whoever looks again: watchers by their slow poll, the keeper of the search index by its look at everything every
-//! minute, and all of them when the connection was lost or there was no room for what came.
+//! found by whoever looks again: watchers by their slow poll, the keeper of the search index by its looks at everything,
+//! at least a minute apart, and all of them when the connection was lost or there was no room for what came.
 //!
 //! Of a commit that has failed this replica does not know itself whether it is stored: it reads that as others do.
 

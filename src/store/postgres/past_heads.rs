@@ -124,6 +124,7 @@ pub(super) async fn put(conn: &Conn, head: &PastHead) -> Result<(), Fault> {
     .map(drop)
 }
 
+/// A range, for the index goes by no `coalesce` of its own column.
 const LOGS: &str = "SELECT DISTINCT k.place, p.log \
     FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS k (ns, id, revision, place) \
     JOIN past_heads AS p ON p.namespace = k.ns AND p.session_id = k.id \
@@ -162,6 +163,7 @@ pub(super) async fn logs(conn: &Conn, left: &[Left<'_>]) -> Result<Vec<(usize, L
     Ok(logs)
 }
 
+/// A range, as above.
 const DROP: &str = "DELETE FROM past_heads \
     WHERE namespace = $1 AND session_id = $2 \
         AND revision >= coalesce($3::bigint, 0) AND revision <= coalesce($3::bigint, 9223372036854775807)";

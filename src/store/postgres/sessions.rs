@@ -285,6 +285,7 @@ pub(super) async fn imported(conn: &Conn, ns: &Namespace, source: &Source) -> Re
     ids(&rows).map_err(|damage| Fault::damaged(format!("a session of namespace {ns}"), damage))
 }
 
+/// The last of its index: `max` might be looked for among all of the base.
 const HIGHEST_FORK: &str = "SELECT fork_number FROM sessions WHERE namespace = $1 AND title_base = $2 \
     ORDER BY fork_number DESC LIMIT 1";
 

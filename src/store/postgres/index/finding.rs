@@ -1,7 +1,9 @@
-//! Where a search looks: at the newest messages one after another, and then, if few have its words, at those.
+//! Where a search looks: at the newest messages one after another; then, if few have its words, at those, else further
+//! on.
 //!
-//! Of how many messages have a word the planner knows little, and what it guesses decides between reading all of a
-//! namespace and sorting what most of it has. So it is not asked: `OFFSET 0` keeps each statement to its index.
+//! How many messages have a word the planner knows little of, and what it guesses decides between reading all of a
+//! namespace and sorting what most of it has. So it is not asked: `OFFSET 0` keeps each statement to its index. Whatever has
+//! the words is of the namespace: its name is one of them.
 
 use tokio_postgres::Row;
 
@@ -167,8 +169,8 @@ impl<'a> Finding<'a> {
     /// Those that have the words.
     async fn named(&self, rows_max: usize) -> Result<Vec<Row>, Fault> {
         let sql = format!(
-            "SELECT {} FROM (SELECT * FROM search_messages WHERE namespace = $1 AND terms @@ $4::text::tsquery OFFSET 0) \
-                AS named WHERE place > $2 AND place < $3 ORDER BY place DESC LIMIT {rows_max}",
+            "SELECT {} FROM (SELECT * FROM search_messages WHERE terms @@ $4::text::tsquery OFFSET 0) AS named \
+             WHERE namespace = $1 AND place > $2 AND place < $3 ORDER BY place DESC LIMIT {rows_max}",
             self.columns()
         );
         self.rows(&sql, self.worded(self.oldest)).await
@@ -177,12 +179,13 @@ impl<'a> Finding<'a> {
     /// Whether so few have the words that they may be sorted.
     async fn are_few(&self) -> Result<bool, Fault> {
         let sql = format!(
-            "WITH named AS MATERIALIZED (SELECT place FROM search_messages \
-                WHERE namespace = $1 AND terms @@ $4::text::tsquery) \
-             SELECT count(*) <= {max} FROM (SELECT 1 FROM named WHERE place > $2 AND place < $3 LIMIT {max} + 1) AS counted",
+            "WITH named AS MATERIALIZED (SELECT 1 FROM search_messages WHERE terms @@ $1::text::tsquery) \
+             SELECT count(*) <= {max} FROM (SELECT 1 FROM named LIMIT {max} + 1) AS counted",
             max = self.sizes.named
         );
-        let rows = self.rows(&sql, self.worded(self.oldest)).await?;
+        let rows = self
+            .rows(&sql, vec![Value::Text(self.expression.to_owned())])
+            .await?;
         Ok(rows
             .first()
             .is_some_and(|row| Columns(row).flag(0).unwrap_or_default()))

@@ -1,7 +1,7 @@
 //! What the index lacks: of the logs that sessions show, the messages behind how far each is indexed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::domain::outcome::More;
 use crate::domain::path::Span;
@@ -57,10 +57,10 @@ pub(super) struct Todo {
     pub(super) logs: VecDeque<LogId>,
     /// How far a look at everything is.
     pub(super) all: Look,
-    /// When it began.
-    pub(super) began: Option<Instant>,
-    /// Another one has to follow it.
-    again: bool,
+    /// How long its statements have taken; `None`: that was told.
+    spent: Option<Duration>,
+    /// When it is over, another one begins.
+    looks_again: bool,
 }
 
 /// A look at everything.
@@ -82,15 +82,32 @@ impl Todo {
         self.logs.extend(taken.logs);
         self.others.append(&mut self.given_out.drain(..).collect());
         // A look that has begun goes on to its end: begun anew whenever one is asked for, it might have none.
-        self.again |= taken.all;
-        if self.again && self.looked() {
-            (self.all, self.began, self.again) = (Look::Logs(None), Some(Instant::now()), false);
+        self.looks_again |= taken.all;
+        if self.looks_again && !self.is_looking() {
+            (self.all, self.looks_again) = (Look::Logs(None), false);
+            self.spent = Some(Duration::ZERO);
         }
     }
 
-    /// Whether no look at everything is under way.
-    pub(super) fn looked(&self) -> bool {
-        matches!(self.all, Look::Over)
+    /// Whether a look at everything is under way.
+    pub(super) fn is_looking(&self) -> bool {
+        !matches!(self.all, Look::Over)
+    }
+
+    /// A statement of a look at everything took so long.
+    pub(super) fn spend(&mut self, took: Duration) {
+        if let Some(spent) = &mut self.spent {
+            *spent += took;
+        }
+    }
+
+    /// How long a look that is over took; told once.
+    pub(super) fn spent(&mut self) -> Option<Duration> {
+        if self.is_looking() {
+            None
+        } else {
+            self.spent.take()
+        }
     }
 
     /// What was given out is indexed.
@@ -150,7 +167,7 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
             }
         }
     }
-    let done = todo.is_empty() && todo.logs.is_empty() && todo.looked() && !todo.again;
+    let done = todo.is_empty() && todo.logs.is_empty() && !todo.is_looking() && !todo.looks_again;
     Ok(Lack {
         logs: found.logs,
         more: if done { More::Done } else { More::Left },
@@ -181,6 +198,7 @@ async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
     let (ns, id) = after
         .as_ref()
         .map_or(("", ""), |(ns, id)| (ns.as_str(), id.as_str()));
+    let began = Instant::now();
     let rows = conn
         .rows("looking at every session", LACKING, &[&ns, &id, &NAMES_MAX])
         .await?;
@@ -198,6 +216,7 @@ async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
     };
     let lacking = names.into_iter().filter(|(_, lacks)| *lacks);
     todo.others.extend(lacking.map(|(name, _)| name));
+    todo.spend(began.elapsed());
     Ok(())
 }
 
@@ -301,5 +320,37 @@ impl Found<'_> {
             to: end,
         });
         Ok(spans)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> Taken {
+        Taken {
+            all: true,
+            ..Taken::default()
+        }
+    }
+
+    #[test]
+    fn a_look_goes_on_to_its_end_and_another_one_follows() {
+        let mut todo = Todo::default();
+        todo.take(everything());
+        assert!(matches!(todo.all, Look::Logs(None)));
+        todo.all = Look::Sessions(None);
+        todo.spend(Duration::from_secs(3));
+        todo.take(everything());
+        assert!(matches!(todo.all, Look::Sessions(None)), "it is not begun anew");
+        assert_eq!(todo.spent(), None);
+        todo.all = Look::Over;
+        assert_eq!(todo.spent(), Some(Duration::from_secs(3)));
+        assert_eq!(todo.spent(), None);
+        todo.take(Taken::default());
+        assert!(matches!(todo.all, Look::Logs(None)));
+        todo.all = Look::Over;
+        todo.take(Taken::default());
+        assert!(!todo.is_looking(), "nobody has asked for a third");
     }
 }

@@ -1,5 +1,7 @@
 //! What has left the log leaves the index: rows of entries that a sweep has removed.
 
+use std::time::Instant;
+
 use super::lack::{Look, Todo};
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::{LogId, Seq};
@@ -51,6 +53,7 @@ pub(super) async fn prune(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
 
 /// The next logs of the index that may have lost entries.
 async fn look_further(conn: &Conn, todo: &mut Todo, after: Option<LogId>) -> Result<(), Fault> {
+    let began = Instant::now();
     let after = after.map_or_else(Vec::new, |log| log.0.as_bytes().to_vec());
     let rows = conn
         .rows(
@@ -70,6 +73,7 @@ async fn look_further(conn: &Conn, todo: &mut Todo, after: Option<LogId>) -> Res
     };
     let lost = logs.into_iter().filter(|(_, is_lost)| *is_lost);
     todo.logs.extend(lost.map(|(log, _)| log));
+    todo.spend(began.elapsed());
     Ok(())
 }
 
