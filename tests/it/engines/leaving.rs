@@ -46,7 +46,9 @@ async fn turn_of(client: &Client, thread: &str, turn: &str) -> (Turn, Vec<Item>)
 async fn interrupted(client: &Client, thread: &str, turn: &str) {
     let items = until("the turn is interrupted", async || {
         let (turn, items) = turn_of(client, thread, turn).await;
-        (turn.status() == TurnStatus::Interrupted).then_some(items)
+        // Items and turns are two reads: the turn may show as ended first.
+        let runs = items.iter().any(|item| item.status() == TurnStatus::InProgress);
+        (turn.status() == TurnStatus::Interrupted && !runs).then_some(items)
     })
     .await;
     let states: Vec<_> = items.iter().map(Item::status).collect();
