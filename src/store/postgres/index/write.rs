@@ -24,7 +24,8 @@ pub(super) const PUT: &str = "INSERT INTO search_messages (namespace, place, log
     FROM unnest($2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[], $6::text[], $7::text[]) \
         AS u (place, log, seq, time, words, terms)";
 
-pub(super) const SETTLE: &str = "UPDATE search_state SET spread = greatest(spread, $1), through = greatest(coalesce($2, through), through)";
+pub(super) const SETTLE: &str = "UPDATE search_state SET spread = greatest(spread, $1), \
+    through = greatest(coalesce($2, through), through)";
 
 /// A row of the batch.
 type Taken<'a> = (&'a Indexed, &'a Row);

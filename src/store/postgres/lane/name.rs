@@ -8,7 +8,8 @@ use crate::domain::proposal::{
 use crate::domain::{Command, Proposal};
 
 /// The lane of a proposal, of at least two. The last is that of a replica's own lease, which has to be renewed in time
-/// whatever the others wait for; else it is the lane of its main name: the thread that it writes to, else the session, else what it is of.
+/// whatever the others wait for; else it is the lane of its main name: the thread that it writes to, else the session,
+/// else what it is of.
 pub(super) fn lane_of(proposal: &Proposal, lanes: usize) -> usize {
     let last = lanes.saturating_sub(1);
     let log;
