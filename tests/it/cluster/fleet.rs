@@ -197,10 +197,13 @@ impl Member {
     }
 }
 
-/// A port that was free a moment ago, and is the replica's over all its starts.
+/// A port that is free, and stays the replica's over all its starts: none of those that Linux gives to whoever asks for
+/// any port, or calls somebody.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(20_000..30_000))
+        .find(is_free)
+        .expect("a port")
 }
 
 /// Gives each call to one of the replicas, dead or alive, and counts what is answered.
