@@ -1,4 +1,5 @@
-//! A library of many sessions: pages, a title, words, a tree of forks; and what ten times as much makes of them.
+//! A library of many sessions, in SQLite or in PostgreSQL: pages, a title, words, a tree of forks; and what ten times as
+//! much makes of them.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::child::Child;
 use crate::client::{self, Sessions};
 use crate::fork::thousands;
 use crate::load::{Lane, Latencies, one_by_one};
+use crate::postgres::cluster::Cluster;
 use crate::report::{Table, ms};
 
 /// Sessions of each size.
@@ -264,48 +266,76 @@ async fn calls(
     ])
 }
 
-pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
-    let counts = if plan.quick { [100, 1_000] } else { COUNTS };
-    let mut measured = Vec::new();
-    for count in counts {
-        let server = Child::sessiond(plan.workers)?;
-        let mut client = client::sessions(server.address()).await?;
-        let namespace = "library".to_owned();
-        eprintln!("library: writing {count} sessions of {MESSAGES} messages");
-        let start = Instant::now();
-        let written = stream::iter(0..count).map(|number| write(client.clone(), namespace.clone(), number));
-        let ids: Vec<String> = written.buffered(IN_FLIGHT).try_collect().await?;
-        let (tree, forks) = (ids[count / 2].clone(), (count / SESSIONS_A_FORK).max(1));
-        plant(&mut client, &namespace, &tree, forks).await?;
-        let request = pb::GetSessionRequest {
-            namespace: namespace.clone(),
-            session_id: ids[count - 1].clone(),
-            ..Default::default()
+/// A library that is written and indexed, and what is asked of it.
+async fn asked(plan: Plan, server: &Child, sessions: usize) -> Result<Vec<(String, Vec<Latencies>)>> {
+    let mut client = client::sessions(server.address()).await?;
+    let namespace = "library".to_owned();
+    eprintln!("library: writing {sessions} sessions of {MESSAGES} messages");
+    let start = Instant::now();
+    let written = stream::iter(0..sessions).map(|number| write(client.clone(), namespace.clone(), number));
+    let ids: Vec<String> = written.buffered(IN_FLIGHT).try_collect().await?;
+    let (tree, forks) = (ids[sessions / 2].clone(), (sessions / SESSIONS_A_FORK).max(1));
+    plant(&mut client, &namespace, &tree, forks).await?;
+    let request = pb::GetSessionRequest {
+        namespace: namespace.clone(),
+        session_id: ids[sessions - 1].clone(),
+        ..Default::default()
+    };
+    let last = client.get_session(request).await?.into_inner().session;
+    let last = last.and_then(|session| session.update_time).context("a time")?;
+    let written = start.elapsed();
+    let behind = indexed(&mut client, &namespace, last).await?;
+    eprintln!("library: written in {written:.1?}, indexed {behind:.1?} later");
+    let mut taken = Vec::new();
+    for (name, call) in calls(&mut client, &namespace, (sessions, &tree, forks)).await? {
+        let mut caller = Caller {
+            client: client.clone(),
+            call,
         };
-        let last = client.get_session(request).await?.into_inner().session;
-        let last = last.and_then(|session| session.update_time).context("a time")?;
-        let written = start.elapsed();
-        let behind = indexed(&mut client, &namespace, last).await?;
-        eprintln!(
-            "library: written in {written:.1?}, indexed {behind:.1?} later, {} bytes",
-            server.stored_bytes()?
-        );
-        let calls = calls(&mut client, &namespace, (count, &tree, forks)).await?;
-        let mut taken = Vec::new();
-        for (name, call) in calls {
-            let mut caller = Caller {
-                client: client.clone(),
-                call,
-            };
-            let mut latencies = Vec::new();
-            for _ in 0..plan.repetitions() {
-                latencies.push(Latencies::new(one_by_one(&mut caller, plan.calls()).await?)?);
-            }
-            taken.push((name, latencies));
+        let mut latencies = Vec::new();
+        for _ in 0..plan.repetitions() {
+            latencies.push(Latencies::new(one_by_one(&mut caller, plan.calls()).await?)?);
         }
-        measured.push(taken);
+        taken.push((name, latencies));
     }
-    let heads = counts.map(|count| {
+    Ok(taken)
+}
+
+/// Over the embedded store.
+pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
+    let mut measured = Vec::new();
+    for sessions in counts(plan) {
+        let server = Child::sessiond(plan.workers)?;
+        measured.push(asked(plan, &server, sessions).await?);
+        eprintln!(
+            "library: {} bytes",
+            server.stored_bytes()? + server.index_bytes()?
+        );
+    }
+    Ok(vec![table(plan, "A library, one call after another", &measured)])
+}
+
+/// Over one replica on PostgreSQL.
+pub(crate) async fn measure_postgres(plan: Plan) -> Result<Vec<Table>> {
+    let cluster = Cluster::start()?;
+    let mut measured = Vec::new();
+    for sessions in counts(plan) {
+        let url = cluster.create(&format!("library_{sessions}")).await?;
+        let server = Child::sessiond_with(plan.workers, &[("SESSIOND_STORE", url.as_str())])?;
+        measured.push(asked(plan, &server, sessions).await?);
+        eprintln!("library: {} bytes", Cluster::stored_bytes(&url).await?);
+    }
+    let title = "A library on PostgreSQL (fsync on), one replica, one call after another";
+    Ok(vec![table(plan, title, &measured)])
+}
+
+/// How many sessions there are at first and then.
+fn counts(plan: Plan) -> [usize; 2] {
+    if plan.quick { [100, 1_000] } else { COUNTS }
+}
+
+fn table(plan: Plan, title: &str, measured: &[Vec<(String, Vec<Latencies>)>]) -> Table {
+    let heads = counts(plan).map(|count| {
         format!(
             "{} sessions, {} messages",
             thousands(count),
@@ -314,7 +344,7 @@ pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
     });
     let [few, many] = heads;
     let mut table = Table::new(
-        "A library, one call after another",
+        title,
         &[
             "call",
             &format!("{few}: median"),
@@ -331,5 +361,5 @@ pub(crate) async fn measure(plan: Plan) -> Result<Vec<Table>> {
         }
         table.row(row);
     }
-    Ok(vec![table])
+    table
 }

@@ -6,8 +6,8 @@
 //! with is this binary, started as a child process in the same way, with as many worker threads and the same
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
 //! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume,
-//! search, idle, watch; and, by their names alone, library and postgres: they take minutes, and postgres needs the
-//! programs of PostgreSQL. Figures of one table come from one run; ratios are medians of the ratios of each repetition,
+//! search, idle, watch; and, by their names alone, library, postgres and library-postgres: they take minutes, and the
+//! latter two need the programs of PostgreSQL. Figures of one table come from one run; ratios are medians of the ratios of each repetition,
 //! so that a machine that is slow for a while is slow for both sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
@@ -148,6 +148,13 @@ async fn run(plan: Plan, filters: &[String]) -> Result<()> {
     // By name alone: it takes minutes as well, and programs that not every machine has.
     if filters.iter().any(|filter| filter == "postgres") {
         tables.extend(postgres::measure(plan).await.context("postgres")?);
+    }
+    if filters.iter().any(|filter| filter == "library-postgres") {
+        tables.extend(
+            library::measure_postgres(plan)
+                .await
+                .context("library-postgres")?,
+        );
     }
     for table in tables {
         println!("{table}");

@@ -18,7 +18,7 @@ use crate::report::Table;
 
 mod appends;
 mod bare;
-mod cluster;
+pub(crate) mod cluster;
 mod growth;
 mod reads;
 mod resumes;

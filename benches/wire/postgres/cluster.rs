@@ -17,7 +17,7 @@ const FIRST: &str = "/postgres";
 
 /// A cluster that runs until this is dropped.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     process: Process,
     url: String,
     // Goes after the cluster in it.
@@ -26,7 +26,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Makes one and starts it; its commits are durable.
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let folder = child::folder()?;
         // The cluster may have another owner than this process.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
@@ -54,11 +54,17 @@ impl Cluster {
     }
 
     /// Makes a database; its URL.
-    pub(super) async fn create(&self, name: &str) -> Result<String> {
+    pub(crate) async fn create(&self, name: &str) -> Result<String> {
         let client = connect(&self.url).await?;
         client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         let server = self.url.strip_suffix(FIRST).context("a database of the server")?;
         Ok(format!("{server}/{name}"))
+    }
+
+    /// The bytes of a database, tables and indexes.
+    pub(crate) async fn stored_bytes(url: &str) -> Result<i64> {
+        let asked = "SELECT pg_database_size(current_database())";
+        Ok(connect(url).await?.query_one(asked, &[]).await?.get(0))
     }
 }
 
@@ -71,7 +77,7 @@ impl Drop for Cluster {
 }
 
 /// A connection that has the settings of the server's own ones, as far as they make a difference here.
-pub(super) async fn connect(url: &str) -> Result<Client> {
+pub(crate) async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(async move {
         // It ends with its client; whoever waits for an answer then is told.

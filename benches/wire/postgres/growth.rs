@@ -5,7 +5,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sessiond::pb::client as pb;
 
 use super::bare::{Bare, Insert};
-use super::cluster::{self, Cluster};
+use super::cluster::Cluster;
 use super::reads::Reader;
 use super::{MESSAGES, Replicas, WITHOUT_INDEX, appends};
 use crate::client::{self, Sessions};
@@ -98,7 +98,6 @@ impl Lane for Appender {
 /// Appends and reads, one call after another, with ten times as many rows in the table.
 pub(super) async fn rows(plan: Plan, cluster: &Cluster) -> Result<Table> {
     let replicas = Replicas::start(plan, cluster, "growing", 1, WITHOUT_INDEX).await?;
-    let database = cluster::connect(&replicas.url).await?;
     let mut table = Table::new(
         "Ten times as many rows on PostgreSQL (fsync on), one replica without a search index, one call after another",
         &[
@@ -119,8 +118,7 @@ pub(super) async fn rows(plan: Plan, cluster: &Cluster) -> Result<Table> {
             async move { client::filled_session(&mut client, MESSAGES).await }
         });
         filled.extend(made.buffer_unordered(FILLING).try_collect::<Vec<_>>().await?);
-        let size = "SELECT pg_database_size(current_database())";
-        let bytes: i64 = database.query_one(size, &[]).await?.get(0);
+        let bytes = Cluster::stored_bytes(&replicas.url).await?;
         let mut standings = Vec::new();
         for _ in 0..plan.repetitions() {
             standings.push(Standing::taken(plan, &replicas, &filled).await?);

@@ -31,12 +31,13 @@ pub(super) mod prune;
 mod search;
 mod sharers;
 pub(super) mod terms;
+mod todo;
 mod write;
 
 pub(super) use crate::store::hints::Hints;
 
 use keeping::{KEPT_FOR, Known, RENEWS_EVERY};
-use lack::Todo;
+use todo::Todo;
 use write::Put;
 
 /// `terms` has the words of a message and its scope, each once; `words` has them in order, for phrases. `place` orders

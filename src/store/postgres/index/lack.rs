@@ -1,15 +1,16 @@
 //! What the index lacks: of the logs that sessions show, the messages behind how far each is indexed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
+use super::todo::{Look, Todo};
 use crate::domain::outcome::More;
 use crate::domain::path::Span;
 use crate::domain::query::Bound;
 use crate::domain::search::Unindexed;
 use crate::domain::{LogId, Namespace, Seq, SessionId};
 use crate::store::Lack;
-use crate::store::hints::{Name, Taken};
+use crate::store::hints::Name;
 use crate::store::postgres::columns::Columns;
 use crate::store::postgres::conn::Conn;
 use crate::store::postgres::entries;
@@ -17,12 +18,6 @@ use crate::store::postgres::fault::Fault;
 use crate::store::postgres::logs::named_log;
 use crate::store::record::{Damage, column, log_id, number};
 use crate::store::room::Room;
-
-/// Sessions of which is asked at once whether the index lacks anything of them.
-const NAMES_AT_ONCE: usize = 100;
-
-/// How often that is asked in one call: whoever keeps the index has to say so in between, and may be stopped.
-const STEPS_MAX: usize = 5;
 
 /// Sessions that a look at everything takes at once.
 const NAMES_MAX: i64 = 1_000;
@@ -42,101 +37,6 @@ pub(super) const SESSION: &str = "SELECT s.log, s.seq, l.path, i.indexed_to FROM
 
 pub(super) const REACHED: &str = "SELECT log, indexed_to FROM search_logs WHERE log = ANY ($1)";
 
-/// What is still to be looked at.
-#[derive(Debug, Default)]
-pub(super) struct Todo {
-    /// Sessions that have just been written to, the next first.
-    fresh: VecDeque<Name>,
-    /// Others.
-    others: VecDeque<Name>,
-    /// Whether one of the others was last.
-    fresh_is_next: bool,
-    /// Sessions whose entries were given out; they are looked at again unless these are put in.
-    given_out: Vec<Name>,
-    /// Logs that may have lost entries.
-    pub(super) logs: VecDeque<LogId>,
-    /// How far a look at everything is.
-    pub(super) all: Look,
-    /// How long its statements have taken; `None`: that was told.
-    spent: Option<Duration>,
-    /// When it is over, another one begins.
-    looks_again: bool,
-}
-
-/// A look at everything.
-#[derive(Debug, Default)]
-pub(super) enum Look {
-    /// There is none, or it is over.
-    #[default]
-    Over,
-    /// At the logs of the index after this one: whether their entries are still there.
-    Logs(Option<LogId>),
-    /// At the sessions after this one.
-    Sessions(Option<Name>),
-}
-
-impl Todo {
-    /// Takes hints.
-    pub(super) fn take(&mut self, taken: Taken) {
-        self.fresh.extend(taken.sessions);
-        self.logs.extend(taken.logs);
-        self.others.append(&mut self.given_out.drain(..).collect());
-        // A look that has begun goes on to its end: begun anew whenever one is asked for, it might have none.
-        self.looks_again |= taken.all;
-        if self.looks_again && !self.is_looking() {
-            (self.all, self.looks_again) = (Look::Logs(None), false);
-            self.spent = Some(Duration::ZERO);
-        }
-    }
-
-    /// Whether a look at everything is under way.
-    pub(super) fn is_looking(&self) -> bool {
-        !matches!(self.all, Look::Over)
-    }
-
-    /// A statement of a look at everything took so long.
-    pub(super) fn spend(&mut self, took: Duration) {
-        if let Some(spent) = &mut self.spent {
-            *spent += took;
-        }
-    }
-
-    /// How long a look that is over took; told once.
-    pub(super) fn spent(&mut self) -> Option<Duration> {
-        if self.is_looking() {
-            None
-        } else {
-            self.spent.take()
-        }
-    }
-
-    /// What was given out is indexed.
-    pub(super) fn was_put_in(&mut self) {
-        self.given_out.clear();
-    }
-
-    /// The next sessions. Those that have just been written to and all others take turns: neither waits long for the
-    /// other.
-    fn next(&mut self) -> Vec<Name> {
-        let mut names = Vec::new();
-        while names.len() < NAMES_AT_ONCE {
-            self.fresh_is_next = !self.fresh_is_next;
-            let name = if self.fresh_is_next {
-                self.fresh.pop_front().or_else(|| self.others.pop_front())
-            } else {
-                self.others.pop_front().or_else(|| self.fresh.pop_front())
-            };
-            let Some(name) = name else { break };
-            names.push(name);
-        }
-        names
-    }
-
-    fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.others.is_empty()
-    }
-}
-
 /// Looks at what is to be looked at until the bound is reached, or as much was looked at as one call may.
 pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<Lack, Fault> {
     let mut found = Found {
@@ -146,28 +46,32 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
         reached: HashMap::new(),
         logs: Vec::new(),
     };
-    'all: for _ in 0..STEPS_MAX {
-        if todo.is_empty() {
-            look_further(conn, todo).await?;
-        }
-        let names = todo.next();
-        if names.is_empty() {
+    let first = todo.begin();
+    loop {
+        // Each has half of a call: what was just written waits for nobody, nor does anybody wait for it.
+        let turn = if found.room.is_half_full() {
+            first.other()
+        } else {
+            first
+        };
+        let Some((name, turn)) = todo.next(conn, turn).await? else {
             break;
-        }
-        let mut names = lacking(conn, names).await?.into_iter();
-        while let Some(name) = names.next() {
-            let before = found.logs.len();
-            if found.look_at(&name).await? == More::Left {
-                // Others come first: a long session must not keep the short ones waiting.
-                todo.others.extend(names.chain([name]));
-                break 'all;
+        };
+        let before = found.logs.len();
+        match (found.look_at(&name).await?, found.logs.len() > before) {
+            (More::Done, true) => todo.give_out(name),
+            (More::Done, false) => {}
+            (More::Left, false) if found.room.rows > 0 => {
+                todo.put_back(name, turn);
+                break;
             }
-            if found.logs.len() > before {
-                todo.given_out.push(name);
+            (More::Left, _) => {
+                todo.again(name);
+                break;
             }
         }
     }
-    let done = todo.is_empty() && todo.logs.is_empty() && !todo.is_looking() && !todo.looks_again;
+    let done = todo.is_done();
     Ok(Lack {
         logs: found.logs,
         more: if done { More::Done } else { More::Left },
@@ -175,7 +79,7 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
 }
 
 /// Those of these sessions of which the index lacks something.
-async fn lacking(conn: &Conn, names: Vec<Name>) -> Result<Vec<Name>, Fault> {
+pub(super) async fn lacking(conn: &Conn, names: Vec<Name>) -> Result<Vec<Name>, Fault> {
     let namespaces: Vec<&str> = names.iter().map(|(ns, _)| ns.as_str()).collect();
     let ids: Vec<&str> = names.iter().map(|(_, id)| id.as_str()).collect();
     let rows = conn
@@ -191,7 +95,7 @@ async fn lacking(conn: &Conn, names: Vec<Name>) -> Result<Vec<Name>, Fault> {
 }
 
 /// The next sessions of a look at everything, some at a time: those of which the index lacks something.
-async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
+pub(super) async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
     let Look::Sessions(after) = &todo.all else {
         return Ok(());
     };
@@ -215,7 +119,7 @@ async fn look_further(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
         Some(_) | None => Look::Over,
     };
     let lacking = names.into_iter().filter(|(_, lacks)| *lacks);
-    todo.others.extend(lacking.map(|(name, _)| name));
+    todo.found(lacking.map(|(name, _)| name));
     todo.spend(began.elapsed());
     Ok(())
 }
@@ -320,37 +224,5 @@ impl Found<'_> {
             to: end,
         });
         Ok(spans)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn everything() -> Taken {
-        Taken {
-            all: true,
-            ..Taken::default()
-        }
-    }
-
-    #[test]
-    fn a_look_goes_on_to_its_end_and_another_one_follows() {
-        let mut todo = Todo::default();
-        todo.take(everything());
-        assert!(matches!(todo.all, Look::Logs(None)));
-        todo.all = Look::Sessions(None);
-        todo.spend(Duration::from_secs(3));
-        todo.take(everything());
-        assert!(matches!(todo.all, Look::Sessions(None)), "it is not begun anew");
-        assert_eq!(todo.spent(), None);
-        todo.all = Look::Over;
-        assert_eq!(todo.spent(), Some(Duration::from_secs(3)));
-        assert_eq!(todo.spent(), None);
-        todo.take(Taken::default());
-        assert!(matches!(todo.all, Look::Logs(None)));
-        todo.all = Look::Over;
-        todo.take(Taken::default());
-        assert!(!todo.is_looking(), "nobody has asked for a third");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::lack::{Look, Todo};
+use super::todo::{Look, Todo};
 use crate::domain::limits::SCAN_ROWS_MAX;
 use crate::domain::{LogId, Seq};
+use crate::store::hints::HINTS_MAX;
 use crate::store::postgres::columns::Columns;
 use crate::store::postgres::conn::Conn;
 use crate::store::postgres::fault::Fault;
@@ -32,7 +33,9 @@ pub(super) const FORGET: &str = "DELETE FROM search_logs WHERE log = $1";
 
 /// Removes what the logs that are to be looked at have lost, as much as one call may.
 pub(super) async fn prune(conn: &Conn, todo: &mut Todo) -> Result<(), Fault> {
-    if let Look::Logs(after) = todo.all {
+    if let Look::Logs(after) = todo.all
+        && todo.logs.len() < HINTS_MAX
+    {
         look_further(conn, todo, after).await?;
     }
     let mut left = column(SCAN_ROWS_MAX as u64);

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::{InSchema, told};
 use crate::domain::outcome::More;
+use crate::domain::query::Bound;
 use crate::domain::search::{Indexed, Query, Reach, Row, Unindexed};
-use crate::domain::{Entry, Role, fixture as f, words};
+use crate::domain::{Entry, Role, Seq, fixture as f, words};
 use crate::store::Store;
 use crate::store::conformance::Backend as _;
 use crate::store::conformance::desk::{ALL, Desk};
@@ -99,6 +100,42 @@ async fn who_does_not_keep_it_learns_how_far_it_is_though_nobody_writes() {
     }
     keeper.close().await;
     other.close().await;
+}
+
+/// What was just written is found within a moment, though long sessions are being indexed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_short_and_new_does_not_wait_for_what_is_long_and_old() {
+    let schema = InSchema::new().await;
+    let desk = Desk::at(&schema).await;
+    let bound = Bound { rows: 10, ..ALL };
+    let index = async || {
+        let lacking = desk.store.lack(bound).await.expect("it can be told").logs;
+        let spans: Vec<(Seq, Seq)> = lacking.iter().map(|log| (log.after, log.to)).collect();
+        let put = desk.store.index(indexed(lacking), None).await;
+        put.expect("nothing is wrong with it");
+        spans
+    };
+    for long in ["long-1", "long-2", "long-3"] {
+        desk.create(long).await;
+        let messages = (0..100).map(|number| f::user(&format!("{long}-{number}"), "word"));
+        desk.append(long, messages.collect()).await;
+    }
+    // By then none of them is new.
+    for _ in 0..6 {
+        assert_eq!(index().await.len(), 1);
+    }
+    let shorts = ["a", "b", "c", "d", "e"];
+    for short in shorts {
+        desk.create(short).await;
+        desk.append(short, vec![f::user(&format!("in-{short}"), "word")])
+            .await;
+    }
+    let mut given = index().await;
+    given.extend(index().await);
+    let is_short = |span: &&(Seq, Seq)| **span == (Seq::ZERO, Seq(1));
+    assert_eq!(given.iter().filter(is_short).count(), shorts.len(), "{given:?}");
+    assert!(given.iter().any(|span| !is_short(&span)), "{given:?}");
+    desk.store.close().await;
 }
 
 /// A fork that nobody has gone on with ends where what it inherits does.
