@@ -7,8 +7,8 @@
 //! allocator. Clients run on one thread of this process. Data lies in the target folder, on a real disk, and is
 //! removed at the end. A FILTER names sections: append, fork, read, save, list, growth, shape, snapshot, resume,
 //! search, idle, watch; and, by their names alone, library, postgres and library-postgres: they take minutes, and the
-//! latter two need the programs of PostgreSQL. Figures of one table come from one run; ratios are medians of the ratios of each repetition,
-//! so that a machine that is slow for a while is slow for both sides.
+//! latter two need the programs of PostgreSQL. Figures of one table come from one run; ratios are medians of the ratios of
+//! each repetition, so that a machine that is slow for a while is slow for both sides.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 

@@ -48,7 +48,8 @@ pub(super) async fn lack(conn: &Conn, todo: &mut Todo, bound: Bound) -> Result<L
     };
     let first = todo.begin();
     loop {
-        // Each has half of a call: what was just written waits for nobody, nor does anybody wait for it.
+        // A long session may take all that is left; who had the first half of this call has the second of the next one,
+        // so nobody waits for more than one.
         let turn = if found.room.is_half_full() {
             first.other()
         } else {

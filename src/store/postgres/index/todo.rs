@@ -23,10 +23,8 @@ pub(super) struct Todo {
     fresh: Queue,
     /// Others.
     others: Queue,
-    /// Those of `fresh` of which nothing is asked yet: each waits there once.
-    waiting: HashSet<Name>,
-    /// Who has the second half of the next call.
-    last: Turn,
+    /// Who has the first half of the next call.
+    first: Turn,
     /// Sessions whose entries were given out; they are looked at again unless these are put in.
     given_out: Vec<Name>,
     /// Logs that may have lost entries.
@@ -77,6 +75,8 @@ struct Queue {
     lacking: VecDeque<Name>,
     /// Of these that is not known yet. They come after them.
     names: VecDeque<Name>,
+    /// The same ones: each waits once.
+    waiting: HashSet<Name>,
     /// How often it was asked in this call.
     steps: usize,
 }
@@ -86,10 +86,21 @@ impl Queue {
         self.lacking.is_empty() && self.names.is_empty()
     }
 
+    /// A session that is to be looked at, unless it is anyway.
+    fn push(&mut self, name: Name) {
+        if self.waiting.insert(name.clone()) {
+            self.names.push_back(name);
+        }
+    }
+
     /// The next names of which nothing is known.
     fn unknown(&mut self) -> Vec<Name> {
         let count = self.names.len().min(NAMES_AT_ONCE);
-        self.names.drain(..count).collect()
+        let names: Vec<Name> = self.names.drain(..count).collect();
+        for name in &names {
+            self.waiting.remove(name);
+        }
+        names
     }
 }
 
@@ -98,20 +109,18 @@ impl Todo {
     pub(super) fn take(&mut self, taken: Taken) {
         self.looks_again |= taken.all;
         for name in taken.sessions {
-            if self.waiting.contains(&name) {
-                continue;
-            }
-            if self.waiting.len() < HINTS_MAX {
-                self.waiting.insert(name.clone());
-                self.fresh.names.push_back(name);
+            if self.fresh.names.len() < HINTS_MAX {
+                self.fresh.push(name);
             } else {
-                self.looks_again = true;
+                self.looks_again |= !self.fresh.waiting.contains(&name);
             }
         }
         let room = HINTS_MAX.saturating_sub(self.logs.len());
         self.looks_again |= taken.logs.len() > room;
         self.logs.extend(taken.logs.into_iter().take(room));
-        self.others.names.extend(self.given_out.drain(..));
+        for name in self.given_out.drain(..) {
+            self.others.push(name);
+        }
         // A look that has begun goes on to its end: begun anew whenever one is asked for, it might have none.
         if self.looks_again && !self.is_looking() {
             (self.all, self.looks_again) = (Look::Logs(None), false);
@@ -152,12 +161,14 @@ impl Todo {
 
     /// A look at everything has found that the index lacks something of these.
     pub(super) fn found(&mut self, lacking: impl IntoIterator<Item = Name>) {
-        self.others.names.extend(lacking);
+        for name in lacking {
+            self.others.push(name);
+        }
     }
 
     /// A session is not through: the others come first, for a long one must not keep the short ones waiting.
     pub(super) fn again(&mut self, name: Name) {
-        self.others.names.push_back(name);
+        self.others.push(name);
     }
 
     /// There was no room for anything of a session: it comes first.
@@ -168,8 +179,8 @@ impl Todo {
     /// A call begins: whoever had the second half of the last one has the first half of this one.
     pub(super) fn begin(&mut self) -> Turn {
         (self.fresh.steps, self.others.steps) = (0, 0);
-        let first = self.last;
-        self.last = first.other();
+        let first = self.first;
+        self.first = first.other();
         first
     }
 
@@ -196,9 +207,6 @@ impl Todo {
             queue.steps += 1;
             let names = queue.unknown();
             if !names.is_empty() {
-                for name in names.iter().filter(|_| turn == Turn::Fresh) {
-                    self.waiting.remove(name);
-                }
                 let lacking = lack::lacking(conn, names).await?;
                 self.queue(turn).lacking.extend(lacking);
             } else if turn == Turn::Others && matches!(self.all, Look::Sessions(_)) {
@@ -274,5 +282,9 @@ mod tests {
         todo.take(written([HINTS_MAX]));
         assert_eq!(todo.fresh.names.len(), HINTS_MAX);
         assert!(todo.is_looking());
+        let long = (f::namespace(), f::session("long"));
+        todo.again(long.clone());
+        todo.again(long);
+        assert_eq!(todo.others.names.len(), 1);
     }
 }
